@@ -1,0 +1,30 @@
+"""Trivium's model catalog: every architecture is one page of PyTorch, loaded by its published name.
+
+Importing the package imports no framework; each name below brings what it needs when it is first used.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "build": "catalog.building",
+    "config": "catalog.building",
+    "read_config": "catalog.building",
+    "load": "catalog.loading",
+    "save": "catalog.saving",
+    "names": "catalog.registry",
+    "names_of": "catalog.registry",
+    "card": "catalog.cards",
+    "processor": "catalog.processors",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'catalog' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,26 @@
+"""From ids to states."""
+
+from torch import nn
+
+
+class TokenEmbedding(nn.Module):
+    """Token vectors, plus whatever is added to them, normalised and dropped out; ids [B, T] -> [B, T, width].
+
+    ``positions`` maps positions [1 or B, T] to [., T, width]; ``segments`` is the number of segment vectors (0: none).
+    """
+
+    def __init__(self, vocab, width, *, positions=None, segments=0, norm=None, dropout=0.0):
+        super().__init__()
+        self.tokens = nn.Embedding(vocab, width)
+        self.positions = positions
+        self.segments = nn.Embedding(segments, width) if segments else None
+        self.norm = nn.Identity() if norm is None else norm
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, ids, positions=None, segments=None):
+        x = self.tokens(ids)
+        if self.segments is not None:
+            x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
+        if self.positions is not None:
+            x = x + self.positions(positions)
+        return self.drop(self.norm(x))

@@ -1,0 +1,121 @@
+"""What models return: one small class a kind, with the published field names.
+
+An output is a dataclass and a PyTree (so that ``torch.export`` and ``torch.compile`` see through it); fields that were
+not computed are ``None``. ``output["logits"]``, ``output.keys()`` and ``output.items()`` serve code written for
+dictionaries.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+
+class Output:
+    """Base of all outputs; see the module docstring."""
+
+    def keys(self) -> list[str]:
+        """Names of the fields that were computed, in declared order."""
+        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Pairs of name and value of the fields that were computed."""
+        return [(name, getattr(self, name)) for name in self.keys()]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.keys():
+            raise KeyError(f"{type(self).__name__} holds no '{name}' here; it has {', '.join(self.keys())}")
+        return getattr(self, name)
+
+
+def output(cls):
+    """Make ``cls`` an output: a keyword-only dataclass that PyTorch can flatten."""
+    cls = dataclass(kw_only=True)(cls)
+    pytree.register_dataclass(cls)
+    return cls
+
+
+Tensors = tuple[Tensor, ...]
+
+
+@output
+class Encoded(Output):
+    """States of a backbone: ``last_hidden_state`` [B, T, width], ``pooler_output`` [B, width]."""
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor | None = None
+    past_key_values: tuple | None = None
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+    cross_attentions: Tensors | None = None
+
+
+@output
+class EncodedPair(Output):
+    """States of an encoder-decoder: ``last_hidden_state`` [B, T, width] of the decoder, the encoder's beside it."""
+
+    last_hidden_state: Tensor
+    past_key_values: tuple | None = None
+    decoder_hidden_states: Tensors | None = None
+    decoder_attentions: Tensors | None = None
+    cross_attentions: Tensors | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: Tensors | None = None
+    encoder_attentions: Tensors | None = None
+
+
+@output
+class Scored(Output):
+    """``logits`` of a head over one backbone, with the ``loss`` where targets were given."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+    past_key_values: tuple | None = None
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+    cross_attentions: Tensors | None = None
+
+
+@output
+class ScoredPair(Output):
+    """``logits`` of a head over an encoder-decoder."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+    past_key_values: tuple | None = None
+    decoder_hidden_states: Tensors | None = None
+    decoder_attentions: Tensors | None = None
+    cross_attentions: Tensors | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: Tensors | None = None
+    encoder_attentions: Tensors | None = None
+
+
+@output
+class Spanned(Output):
+    """Scores [B, T] of each position being the first and the last of the answer."""
+
+    loss: Tensor | None = None
+    start_logits: Tensor
+    end_logits: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+    past_key_values: tuple | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    decoder_hidden_states: Tensors | None = None
+    decoder_attentions: Tensors | None = None
+    cross_attentions: Tensors | None = None
+    encoder_hidden_states: Tensors | None = None
+    encoder_attentions: Tensors | None = None
+
+
+@output
+class PreTrained(Output):
+    """BERT's two pre-training heads: ``prediction_logits`` [B, T, vocab], ``seq_relationship_logits`` [B, 2]."""
+
+    loss: Tensor | None = None
+    prediction_logits: Tensor
+    seq_relationship_logits: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None

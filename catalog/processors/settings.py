@@ -1,0 +1,104 @@
+"""The published ``preprocessor_config.json``: read into frozen dataclasses, checked field by field, written back.
+
+An image or audio processor is a tuple of *parts*, frozen dataclasses whose field names are the published keys.
+``fill`` replaces the fields a file names, ``dump`` gathers all fields into one dict; together they are the whole border.
+"""
+
+import json
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+
+from catalog.errors import ProcessorError, did_you_mean
+
+FILE = "preprocessor_config.json"
+TYPES = ("image_processor_type", "feature_extractor_type")
+
+# Published keys that change no number here: names of Python classes, call-time arguments that newer files store
+# (arrays are always numpy and channels first), tables that follow from other keys, and remains of old versions.
+IGNORED = frozenset(
+    (*TYPES, "processor_class", "_processor_class", "auto_map", "_auto_class", "_max_size", "_valid_processor_keys")
+    + ("_valid_kwargs_names", "data_format", "input_data_format", "return_tensors", "device", "disable_grouping")
+    + ("default_to_square", "use_square_size", "mel_filters", "window", "dither")
+)
+
+
+def read(source):
+    """The dict in ``source``, a ``preprocessor_config.json`` or the folder that holds one. Raises ProcessorError."""
+    path = Path(source)
+    path = path / FILE if path.is_dir() else path
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProcessorError(f"{path}: no such file; a processor needs a folder with {FILE}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProcessorError(f"{path}: cannot be read ({error})") from None
+    except json.JSONDecodeError as error:
+        raise ProcessorError(f"{path}:{error.lineno}: not JSON ({error.msg}); save the processor again") from None
+    if not isinstance(settings, dict):
+        raise ProcessorError(f"{path}: expected a JSON object of processor settings, found {type(settings).__name__}")
+    return settings
+
+
+def write(folder, settings):
+    """Write ``settings`` as ``folder/preprocessor_config.json``, keys sorted as in published files."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def published_type(settings):
+    """The class a file names, in its current spelling, or None: old names of image processors and `Fast` are undone."""
+    name = next((settings[key] for key in TYPES if settings.get(key)), None)
+    return name.removesuffix("Fast") if isinstance(name, str) else None
+
+
+def check_type(settings, wanted, where):
+    """Refuse a file written for another processor than ``wanted`` (a published class name)."""
+    found = published_type(settings)
+    old = wanted.replace("ImageProcessor", "FeatureExtractor")
+    if found not in (None, wanted, old):
+        raise ProcessorError(f"{where}: written for {found}, not {wanted}; load it with {found} or drop its type key")
+
+
+def fill(parts, settings, where):
+    """``parts`` with the fields that ``settings`` names replaced.
+
+    Raises ProcessorError for a key that no part has (unless it is listed as ignored, or null or false, which newer
+    files write for steps that a processor does not take), and for a value of the wrong kind.
+    """
+    known = {f.name for part in parts for f in fields(part)}
+    for key, value in settings.items():
+        if key not in known and key not in IGNORED and value is not None and value is not False:
+            raise ProcessorError(f"{where}: unknown key '{key}'{did_you_mean(key, known)} Known: {', '.join(sorted(known))}")
+    return tuple(_filled(part, settings, where) for part in parts)
+
+
+def _filled(part, settings, where):
+    named = {f.name: settings[f.name] for f in fields(part) if f.name in settings}
+    return replace(part, **{key: _value(getattr(part, key), value, f"{where}: {key}") for key, value in named.items()})
+
+
+def _value(default, value, where):
+    """``value`` as the kind of thing ``default`` is; null means the default, except that a null switch is off."""
+    if value is None:
+        return False if isinstance(default, bool) else default
+    if is_dataclass(default):
+        return default.read(value, where)
+    if isinstance(default, bool) or default is None or isinstance(default, dict):
+        right = default is None or isinstance(value, type(default))
+    elif isinstance(default, tuple):
+        right = isinstance(value, (list, tuple)) and len(value) > 0
+        value = tuple(value) if right else value
+    elif isinstance(default, str):
+        right = isinstance(value, str)
+    else:
+        right = isinstance(value, (int, float)) and not isinstance(value, bool)
+        right = right and not (isinstance(default, int) and value != int(value))
+    if not right:
+        raise ProcessorError(f"{where}: expected something like {default!r}, found {value!r}")
+    return value
+
+
+def dump(parts):
+    """All fields of ``parts`` in one dict of JSON values."""
+    return {key: list(v) if isinstance(v, tuple) else v for part in parts for key, v in asdict(part).items()}
