@@ -1,0 +1,116 @@
+"""The whole configuration as plain dataclasses, and the flat view of it that messages and checks work on."""
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from launchers.options import LauncherOptions
+from recipes.options import DataOptions, ModelOptions, Scale
+from trainer.options import (
+    BatchOptions,
+    CheckpointOptions,
+    EvalOptions,
+    OptimOptions,
+    PrecisionOptions,
+    ScheduleOptions,
+    StrategyOptions,
+    TrackerOptions,
+    TrainOptions,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A run, complete and checked. Every value came from ``conf/``, the recipe, its scale or the command line."""
+
+    recipe: str = field(metadata={"help": "the line of business: a file in conf/recipe"})
+    task: str = field(metadata={"help": "which of the recipe's tasks"})
+    scale: Scale = field(metadata={"help": "demo: offline, about a minute on two cores; full: the published setting"})
+    seed: int = field(metadata={"help": "decides weights, order and dropout", "min": 0})
+    run_dir: str = field(metadata={"help": "folder of the run; {recipe} {task} {id} are filled in", "kind": "path"})
+    resume: str | None = field(metadata={"help": "id or folder of a run to continue", "kind": "path"})
+    model: ModelOptions
+    data: DataOptions
+    batch: BatchOptions
+    optim: OptimOptions
+    schedule: ScheduleOptions
+    precision: PrecisionOptions
+    strategy: StrategyOptions
+    tracker: TrackerOptions
+    launcher: LauncherOptions
+    train: TrainOptions
+    eval: EvalOptions
+    checkpoint: CheckpointOptions
+
+
+GROUPS = ("recipe", "model", "data", "batch", "optim", "schedule", "precision", "strategy", "tracker", "launcher")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the configuration: its dotted name, annotated type and the metadata of its field."""
+
+    name: str
+    type: Any
+    meta: Mapping[str, Any]
+
+    @property
+    def section(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether further keys of the user's choice stand below this one, as below ``model.config``."""
+        return typing.get_origin(self.type) is dict
+
+
+@functools.cache
+def keys() -> dict[str, Key]:
+    """Every key by its dotted name, in the order of ``Config``."""
+    return {key.name: key for key in _walk(Config, "")}
+
+
+def sections() -> tuple[str, ...]:
+    """The names that hold further keys: groups (but ``recipe``) and the plain sections."""
+    return tuple(dict.fromkeys(key.section for key in keys().values() if key.section))
+
+
+def find(name: str) -> Key | None:
+    """The key called ``name``, or the open key above it (``model.config`` for ``model.config.depth``)."""
+    if name in keys():
+        return keys()[name]
+    above = name
+    while "." in above:
+        above = above.rpartition(".")[0]
+        if above in keys() and keys()[above].is_open:
+            return keys()[above]
+    return None
+
+
+def build(values: Mapping[str, Any]) -> Config:
+    """The tree of dataclasses from checked values by dotted name; every key is present."""
+    return _build(Config, "", values)
+
+
+def _walk(owner: type, prefix: str) -> Iterator[Key]:
+    hints = typing.get_type_hints(owner)
+    for item in dataclasses.fields(owner):
+        if dataclasses.is_dataclass(hints[item.name]):
+            yield from _walk(hints[item.name], f"{prefix}{item.name}.")
+        else:
+            yield Key(prefix + item.name, hints[item.name], item.metadata)
+
+
+def _build(owner: type, prefix: str, values: Mapping[str, Any]) -> Any:
+    hints = typing.get_type_hints(owner)
+    return owner(
+        **{
+            item.name: _build(hints[item.name], f"{prefix}{item.name}.", values)
+            if dataclasses.is_dataclass(hints[item.name])
+            else values[prefix + item.name]
+            for item in dataclasses.fields(owner)
+        }
+    )
