@@ -37,7 +37,7 @@ format: setup
 	$(BIN)/ruff format
 
 docs: setup
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
