@@ -1,0 +1,220 @@
+"""Tokenizers in the published folder layout: read and written.
+
+tokenizer.json where it is present, else the class's own vocabulary files; tokenizer_config.json,
+special_tokens_map.json and added_tokens.json beside them.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import tokenizers
+from tokenizers import AddedToken, processors
+
+from catalog.errors import ProcessorError
+from catalog.processors.text.families import MODEL_TYPES, Family, family, part
+from catalog.processors.text.tokenizer import ROLES, Tokenizer, Traits
+from catalog.processors.text.vocabularies import Source
+
+CONFIG, SPECIAL_MAP, ADDED, ENGINE = (
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json",
+)  # fmt: skip
+GENERIC = "PreTrainedTokenizer"  # published name of a tokenizer that is described by its tokenizer.json alone
+NO_LIMIT = 10**18  # published files write 1e30 for "no limit"
+
+
+def load(folder, name: str | None = None) -> Tokenizer:
+    """The tokenizer of a folder in the published layout. ``name``: its published class, where no file names it.
+
+    Raises ProcessorError, naming the file and line, for a missing or broken file.
+    """
+    source = Source(Path(folder))
+    settings = read_object(source, CONFIG)
+    name = name or settings.get("tokenizer_class") or class_of_model(source)
+    name = name.removesuffix("Fast")
+    if name == GENERIC:
+        page = None
+        options = {}
+    else:
+        page = family(name)
+        options = page.options | {key: settings[key] for key in page.options if key in settings}
+    traits = read_traits(source, settings, name, page, options)
+    if source.find(ENGINE):
+        engine = read_engine(source)
+        for names in page.files if page else ():
+            if source.find(*names):
+                source.bytes(*names)  # kept for save
+    elif page:
+        engine = part(page.build)(source, options, traits.special)
+    else:
+        raise ProcessorError(f"{source.folder}: a {GENERIC} is read from {ENGINE}, which the folder does not hold")
+    face = part(page.face) if page else Tokenizer
+    made = face(engine, traits, {file: content for file, content in source.files.items() if file not in WRITTEN})
+    add_special(made, source, settings, page)
+    if page and not source.find(ENGINE):
+        set_template(made, page.template(options))
+    return made
+
+
+def build(name: str, files: dict[str, bytes], **options) -> Tokenizer:
+    """A tokenizer from the contents of its vocabulary files, without a folder."""
+    page = family(name)
+    options = page.options | options
+    source = Source(Path("(memory)"), dict(files))
+    traits = read_traits(source, {}, name, page, options)
+    made = part(page.face)(part(page.build)(source, options, traits.special), traits, dict(files))
+    add_special(made, source, {}, page)
+    set_template(made, page.template(options))
+    return made
+
+
+def class_of_model(source: Source) -> str:
+    """The class that config.json's ``model_type`` implies."""
+    model_type = read_object(source, "config.json").get("model_type")
+    if model_type in MODEL_TYPES:
+        return MODEL_TYPES[model_type] + "Tokenizer"
+    if source.find(ENGINE):
+        return GENERIC
+    says = (
+        f"config.json says model_type={model_type!r}, which has no tokenizer here" if model_type else "no config.json"
+    )
+    raise ProcessorError(
+        f"{source.folder}: nothing names the tokenizer's class ({CONFIG} has no tokenizer_class, {says}); "
+        f"say it: load(folder, name='BertTokenizer')"
+    )
+
+
+def read_object(source: Source, name: str) -> dict:
+    """A JSON object, or {} where the file is absent."""
+    if not source.find(name):
+        return {}
+    path, value = source.json(name)
+    if not isinstance(value, dict):
+        raise ProcessorError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def read_engine(source: Source) -> tokenizers.Tokenizer:
+    path, text = source.text(ENGINE)
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception
+        raise ProcessorError(f"{path}: not a tokenizer of the tokenizers library ({error})") from None
+
+
+def read_traits(source: Source, settings: dict, name: str, page: Family | None, options: dict) -> Traits:
+    """Roles: the class's own, changed by special_tokens_map.json, changed by tokenizer_config.json."""
+    said = read_object(source, SPECIAL_MAP) | {k: v for k, v in settings.items() if v is not None}
+    special = dict(page.special) if page else {}
+    special |= {role: content(said[role], source, role) for role in ROLES if role in said}
+    more = said.get("additional_special_tokens") or (page.more_special if page else ())
+    limit = settings.get("model_max_length")
+    made = Traits(
+        name=name,
+        special=special,
+        more_special=tuple(content(token, source, "additional_special_tokens") for token in more),
+        options=options,
+        max_length=int(limit) if limit is not None and limit < NO_LIMIT else None,
+        padding_side=settings.get("padding_side") or (page.padding_side if page else "right"),
+        truncation_side=settings.get("truncation_side") or "right",
+        tidy=settings.get("clean_up_tokenization_spaces", True),
+    )
+    return replace(made, inputs=page.inputs, pad_type=page.pad_type) if page else made
+
+
+def content(token, source: Source, role: str) -> str:
+    """A token as published: a string, or an object with ``content``."""
+    token = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(token, str) or not token:
+        raise ProcessorError(f"{source.folder}: {role} is {token!r}; expected a string or an object with 'content'")
+    return token
+
+
+def add_special(made: Tokenizer, source: Source, settings: dict, page: Family | None) -> None:
+    """Mark the special tokens, so that they are found in text; append what the vocabulary lacks, in published order."""
+    for i, token in added_tokens(source, settings):
+        if made.engine.token_to_id(token.content) not in (None, i) or i > len(made):
+            raise ProcessorError(
+                f"{source.folder}: added token {token.content!r} should have id {i}; the vocabulary gives "
+                f"{made.engine.token_to_id(token.content)} and ends at {len(made) - 1}"
+            )
+        (made.engine.add_special_tokens if token.special else made.engine.add_tokens)([token])
+    present = {token.content for token in made.engine.get_added_tokens_decoder().values()}
+    left = {made.traits.special.get(role) for role in (page.swallow_left if page else ())}
+    for token in (
+        *(made.traits.special[role] for role in ROLES if role in made.traits.special),
+        *made.traits.more_special,
+    ):
+        if token not in present:
+            made.engine.add_special_tokens([AddedToken(token, special=True, normalized=False, lstrip=token in left)])
+
+
+def added_tokens(source: Source, settings: dict) -> list[tuple[int, AddedToken]]:
+    """What added_tokens.json or tokenizer_config.json's ``added_tokens_decoder`` list, by id."""
+    fields = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    found = {}
+    if source.find(ADDED) and not source.find(ENGINE):
+        found = {i: AddedToken(token, normalized=True) for token, i in read_object(source, ADDED).items()}
+    for i, token in settings.get("added_tokens_decoder", {}).items():
+        flags = {flag: token[flag] for flag in fields if flag in token}
+        found[int(i)] = AddedToken(content(token, source, f"added_tokens_decoder {i}"), **flags)
+    return sorted(found.items())
+
+
+def set_template(made: Tokenizer, template: tuple[str, str]) -> None:
+    """Install the (single, pair) template, after what the engine does to offsets."""
+    single, pair = (written(made, one) for one in template)
+    used = {word.rpartition(":")[0] for word in single + pair if not word.startswith("$")}
+    template = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=[(token, made.engine.token_to_id(token)) for token in sorted(used)]
+    )
+    first = made.engine.post_processor
+    if isinstance(first, processors.Sequence):
+        first = first[0]
+    keep = isinstance(first, processors.ByteLevel)
+    made.engine.post_processor = processors.Sequence([first, template]) if keep else template
+
+
+def written(made: Tokenizer, template: str) -> list[str]:
+    """Roles -> tokens: "cls $A sep:1" -> ["[CLS]:0", "$A:0", "[SEP]:1"]. Words that are no role stand for themselves."""
+    words = []
+    for word in template.split():
+        name, _, kind = word.partition(":")
+        words.append(f"{made.traits.special.get(name + '_token', name)}:{kind or 0}")
+    return words
+
+
+WRITTEN = (CONFIG, SPECIAL_MAP, ADDED, ENGINE, "config.json")
+
+
+def save(tokenizer: Tokenizer, folder) -> None:
+    """Write the published layout; loading it gives the same ids."""
+    folder, traits, engine = Path(folder), tokenizer.traits, tokenizer.engine
+    flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    added = engine.get_added_tokens_decoder()
+    more = {"additional_special_tokens": list(traits.more_special)} if traits.more_special else {}
+    settings = traits.special | more | traits.options | {
+        "tokenizer_class": traits.name,
+        "model_max_length": traits.max_length,
+        "padding_side": traits.padding_side,
+        "truncation_side": traits.truncation_side,
+        "clean_up_tokenization_spaces": traits.tidy,
+        "added_tokens_decoder": {str(i): {f: getattr(token, f) for f in flags} for i, token in sorted(added.items())},
+    }  # fmt: skip
+    base = engine.get_vocab_size(with_added_tokens=False)
+    contents = dict(tokenizer.files) | {CONFIG: dumped(settings), SPECIAL_MAP: dumped(traits.special | more)}
+    contents[ENGINE] = engine.to_str(pretty=True).encode()
+    if late := {token.content: i for i, token in sorted(added.items()) if i >= base}:
+        contents[ADDED] = dumped(late)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise ProcessorError(
+            f"{error.filename or folder}: the tokenizer cannot be written ({error.strerror})"
+        ) from None
+
+
+def dumped(value: dict) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
