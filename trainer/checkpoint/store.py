@@ -78,8 +78,9 @@ class Checkpoints:
 
         Reads every byte of what it judges; of several ranks one asks and tells the others.
         """
-        refused = [(path, manifest.problem(path) or "the save was cut short") for path in self._paths("step_*.tmp")]
-        for path in reversed(self._paths()):
+        refused = [(path, "the save was cut short") for path in sorted(self.folder.glob("step_*.tmp"))]
+        paths = self._paths()
+        for path in [path for path in paths if not _serial(path)] + [path for path in reversed(paths) if _serial(path)]:
             reason = manifest.problem(path)
             if reason is None:
                 self._whole.add(path)
@@ -96,7 +97,9 @@ class Checkpoints:
         if rank >= saved:
             raise DataError(f"{path} was saved by {saved} processes and has no part for rank {rank}")
         nodes = json.loads((path / f"rank_{rank}.json").read_bytes())
-        return tree.restore(nodes, load_file(path / f"rank_{rank}.safetensors"))
+        mapped = load_file(path / f"rank_{rank}.safetensors")
+        tensors = {name: mapped.pop(name).clone() for name in list(mapped)}  # the file may be retired while they live
+        return tree.restore(nodes, tensors)
 
     def pin(self, path: str | Path) -> None:
         """Make a saved checkpoint the best: it is kept until another one is pinned."""
@@ -110,11 +113,9 @@ class Checkpoints:
         link = self.folder / "best"
         return self.folder / os.readlink(link) if link.exists() else None
 
-    def _paths(self, pattern: str = "step_*") -> list[Path]:
-        """Checkpoints in the order they were saved; those without a readable manifest first."""
-        found = [path for path in self.folder.glob(pattern) if path.is_dir() and not path.is_symlink()]
-        if pattern == "step_*":
-            found = [path for path in found if path.suffix != ".tmp"]
+    def _paths(self) -> list[Path]:
+        """Checkpoints in the order they were saved; those whose manifest cannot be read come first."""
+        found = [path for path in self.folder.glob("step_*") if path.is_dir() and path.suffix != ".tmp"]
         return sorted(found, key=lambda path: (_serial(path), path.name))
 
     def _serial(self) -> int:
