@@ -51,3 +51,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for a misspelt name, or nothing when no name is near."""
     near = closest(name, known, 1)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+class SaveError(CatalogError):
+    """A folder that cannot be written; what stood there before is untouched."""
+
+    exit_code = 4

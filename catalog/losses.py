@@ -59,7 +59,9 @@ def shifted(labels: Tensor, lengths: Tensor | None = None) -> Tensor:
 def mean_squared(predictions: Tensor, labels: Tensor) -> Term:
     """Squared differences of ``predictions`` and ``labels``, which must have equally many elements."""
     predictions, labels = predictions.flatten(), labels.flatten()
-    return Term(F.mse_loss(predictions, labels.to(predictions.dtype), reduction="sum"), labels.new_tensor(labels.numel()))
+    return Term(
+        F.mse_loss(predictions, labels.to(predictions.dtype), reduction="sum"), labels.new_tensor(labels.numel())
+    )
 
 
 def binary(logits: Tensor, labels: Tensor) -> Term:

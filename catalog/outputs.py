@@ -11,13 +11,15 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from catalog.layers.masks import Mask
+
 
 class Output:
     """Base of all outputs; see the module docstring."""
 
     def keys(self) -> list[str]:
         """Names of the fields that were computed, in declared order."""
-        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        return [f.name for f in fields(self) if f.name != "mask" and getattr(self, f.name) is not None]
 
     def items(self) -> list[tuple[str, Any]]:
         """Pairs of name and value of the fields that were computed."""
@@ -30,9 +32,14 @@ class Output:
 
 
 def output(cls):
-    """Make ``cls`` an output: a keyword-only dataclass that PyTorch can flatten."""
+    """Make ``cls`` an output: a keyword-only dataclass that PyTorch can flatten.
+
+    ``mask``, which a backbone hands to its head, is for the inside of one forward pass and does not leave it.
+    """
     cls = dataclass(kw_only=True)(cls)
-    pytree.register_dataclass(cls)
+    names = [f.name for f in fields(cls)]
+    inner = ["mask"] if "mask" in names else []
+    pytree.register_dataclass(cls, field_names=[n for n in names if n not in inner], drop_field_names=inner)
     return cls
 
 
@@ -49,6 +56,7 @@ class Encoded(Output):
     hidden_states: Tensors | None = None
     attentions: Tensors | None = None
     cross_attentions: Tensors | None = None
+    mask: Mask | None = None
 
 
 @output
@@ -63,6 +71,7 @@ class EncodedPair(Output):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: Tensors | None = None
     encoder_attentions: Tensors | None = None
+    mask: Mask | None = None
 
 
 @output

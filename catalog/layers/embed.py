@@ -6,12 +6,13 @@ from torch import nn
 class TokenEmbedding(nn.Module):
     """Token vectors, plus whatever is added to them, normalised and dropped out; ids [B, T] -> [B, T, width].
 
-    ``positions`` maps positions [1 or B, T] to [., T, width]; ``segments`` is the number of segment vectors (0: none).
+    ``positions`` maps positions [1 or B, T] to [., T, width]; ``segments`` is the number of segment vectors (0: none);
+    the vector of id ``pad`` learns nothing, as published models were trained.
     """
 
-    def __init__(self, vocab, width, *, positions=None, segments=0, norm=None, dropout=0.0):
+    def __init__(self, vocab, width, *, pad=None, positions=None, segments=0, norm=None, dropout=0.0):
         super().__init__()
-        self.tokens = nn.Embedding(vocab, width)
+        self.tokens = nn.Embedding(vocab, width, padding_idx=pad)
         self.positions = positions
         self.segments = nn.Embedding(segments, width) if segments else None
         self.norm = nn.Identity() if norm is None else norm

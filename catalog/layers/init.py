@@ -39,7 +39,11 @@ def _start(path, part, std, owns):
         part.weight.normal_(0.0, std)
         if getattr(part, "bias", None) is not None:
             part.bias.zero_()
+        if getattr(part, "padding_idx", None) is not None:
+            part.weight[part.padding_idx].zero_()
     elif isinstance(part, _NORMS):
         part.reset_parameters()
     elif owns:
-        raise ConfigError(f"{type(part).__name__} at '{path}' has parameters and no rule to start them: give it an initialise(std)")
+        raise ConfigError(
+            f"{type(part).__name__} at '{path}' has parameters and no rule to start them: give it an initialise(std)"
+        )

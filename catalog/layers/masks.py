@@ -22,14 +22,16 @@ class Mask:
 
     def __init__(self, keys: Tensor | None = None):
         self.keys = keys
-        self._made: dict[tuple, Tensor | None] = {}
+        self._made: Tensor | None = None
 
     def allowed(self, queries: int, keys: int, device) -> Tensor | None:
-        """Bool, broadcastable to [B, heads, queries, keys]; ``None`` where everything may attend. Made once a size."""
-        size = (queries, keys)
-        if size not in self._made:
-            self._made[size] = self._allowed(queries, keys, device)
-        return self._made[size]
+        """Bool, broadcastable to [B, heads, queries, keys]; ``None`` where everything may attend.
+
+        Made once: within one forward pass every block asks for the same size.
+        """
+        if self._made is None:
+            self._made = self._allowed(queries, keys, device)
+        return self._made
 
     def _allowed(self, queries, keys, device):
         return None if self.keys is None else self.keys[:, None, None, :]

@@ -67,7 +67,10 @@ class MLP(nn.Module):
     def __init__(self, width, hidden, act="gelu", *, bias=True, dropout=0.0):
         super().__init__()
         self.up, self.down = nn.Linear(width, hidden, bias=bias), nn.Linear(hidden, width, bias=bias)
-        self.act, self.drop = activation(act), nn.Dropout(dropout)  # dropout between the layers; blocks drop behind them
+        self.act, self.drop = (
+            activation(act),
+            nn.Dropout(dropout),
+        )  # dropout between the layers; blocks drop behind them
 
     def forward(self, x):
         return self.down(self.drop(self.act(self.up(x))))
@@ -84,4 +87,3 @@ class GatedMLP(nn.Module):
 
     def forward(self, x):
         return self.down(self.drop(self.act(self.gate(x)) * self.up(x)))
-

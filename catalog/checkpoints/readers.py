@@ -1,0 +1,110 @@
+"""Published weight files as one thing: names with shapes, and tensors read one at a time.
+
+Only weights are read: safetensors by memory map, PyTorch's ``.bin`` through ``torch.load(weights_only=True)``. No code from
+a checkpoint is ever run.
+"""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from catalog.errors import LoadError
+
+SAFETENSORS, SAFETENSORS_INDEX = "model.safetensors", "model.safetensors.index.json"
+BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+
+
+class Reader(Protocol):
+    """The tensors of one checkpoint. ``path`` is what to call it in a message."""
+
+    path: Path
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor by its published name."""
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, in the file's own type."""
+
+
+class SafetensorsReader:
+    """One or several safetensors files, memory-mapped; a tensor is read when it is asked for."""
+
+    def __init__(self, path: Path, files: list[Path]):
+        self.path, self._homes, self._shapes = path, {}, {}
+        for file in files:
+            try:
+                opened = safe_open(file, framework="pt")
+            except FileNotFoundError:
+                raise LoadError(f"{file}: no such file; {path.name} names it") from None
+            except (SafetensorError, OSError) as error:
+                raise LoadError(f"{file}: not a whole safetensors file ({error}); fetch or write it again") from None
+            for name in opened.keys():  # noqa: SIM118 - not a dictionary
+                self._homes[name] = opened
+                self._shapes[name] = tuple(opened.get_slice(name).get_shape())
+
+    def shapes(self):
+        return self._shapes
+
+    def read(self, name):
+        return self._homes[name].get_tensor(name)
+
+
+class BinReader:
+    """PyTorch's own files, weights only, memory-mapped where the file allows it."""
+
+    def __init__(self, path: Path, files: list[Path]):
+        self.path, self._tensors = path, {}
+        for file in files:
+            self._tensors.update(_load_bin(file))
+
+    def shapes(self):
+        return {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+
+    def read(self, name):
+        return self._tensors.pop(name)  # given away, so that what is read twice over is never held twice
+
+
+def _load_bin(file):
+    try:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # files from before the zip format cannot be mapped
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise LoadError(f"{file}: no such file, though the index names it") from None
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise LoadError(f"{file}: not a file of weights alone ({reason}); code in a checkpoint is never run") from None
+    wrong = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise LoadError(f"{file}: {wrong[0]!r} is no tensor; a weight file holds tensors only")
+    return state
+
+
+def open_folder(folder: Path) -> Reader:
+    """The weights of a folder in the published layout: safetensors before ``.bin``, an index before a single file.
+
+    Raises LoadError naming what was looked for.
+    """
+    for index, single, kind in ((SAFETENSORS_INDEX, SAFETENSORS, SafetensorsReader), (BIN_INDEX, BIN, BinReader)):
+        if (folder / index).is_file():
+            return kind(folder / index, _indexed(folder / index))
+        if (folder / single).is_file():
+            return kind(folder / single, [folder / single])
+    looked = ", ".join((SAFETENSORS, SAFETENSORS_INDEX, BIN, BIN_INDEX))
+    raise LoadError(f"{folder}: no weights here; looked for {looked}")
+
+
+def _indexed(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise LoadError(f"{index}: not an index of weight files ({error})") from None
+    for name in names:
+        if Path(name).name != name:
+            raise LoadError(f"{index}: '{name}' leaves the folder; an index names files beside it")
+    return [index.parent / name for name in names]

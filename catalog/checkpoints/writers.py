@@ -1,0 +1,84 @@
+"""Safetensors files in the published layout, split where they grow too large; whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from catalog.checkpoints.readers import SAFETENSORS, SAFETENSORS_INDEX
+from catalog.errors import SaveError
+
+SHARD_BYTES = 5_000_000_000
+
+
+def write_safetensors(
+    folder: Path, tensors: Iterable[tuple[str, Tensor]], shard_bytes: int = SHARD_BYTES
+) -> list[Path]:
+    """Write named tensors as ``model.safetensors``, or as shards with an index; at most one shard is held at a time.
+
+    Files appear under their names only when all of them are written and flushed. Raises SaveError where the disk refuses.
+    """
+    shards: list[tuple[Path, list[str]]] = []
+    batch, size, total = {}, 0, 0
+    try:
+        for name, tensor in tensors:
+            if batch and size + tensor.nbytes > shard_bytes:
+                shards.append(_write(folder, len(shards), batch))
+                batch, size = {}, 0
+            batch[name] = tensor.detach().cpu().contiguous()
+            size, total = size + tensor.nbytes, total + tensor.nbytes
+        shards.append(_write(folder, len(shards), batch))
+        return _publish(folder, shards, total)
+    except OSError as error:
+        for path, _ in shards:
+            path.unlink(missing_ok=True)
+        raise SaveError(
+            f"{folder}: cannot write the weights ({error.strerror or error}); nothing was replaced"
+        ) from None
+
+
+def _write(folder, number, batch):
+    path = folder / f".shard-{number}.safetensors.tmp"
+    try:
+        save_file(batch, path, metadata={"format": "pt"})
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        raise OSError(0, str(error)) from None
+    return path, list(batch)
+
+
+def _publish(folder, shards, total):
+    count = len(shards)
+    names = [SAFETENSORS] if count == 1 else [f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    for (path, _), name in zip(shards, names):
+        os.replace(path, folder / name)
+    if count == 1:
+        (folder / SAFETENSORS_INDEX).unlink(missing_ok=True)
+        return [folder / SAFETENSORS]
+    weight_map = {tensor: name for (_, held), name in zip(shards, names) for tensor in held}
+    write_text(
+        folder / SAFETENSORS_INDEX, json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2)
+    )
+    (folder / SAFETENSORS).unlink(missing_ok=True)
+    return [folder / name for name in names]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file aside and put it in place. Raises SaveError naming it."""
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise SaveError(
+            f"{path}: cannot be written ({error.strerror or error}); what stood there is untouched"
+        ) from None

@@ -1,0 +1,66 @@
+"""What heads share, and how a page declares them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from catalog import losses
+from catalog.layers.masks import Mask
+from catalog.losses import Term
+from catalog.model import Model
+from catalog.namemap import NameMap
+from catalog.outputs import Encoded
+
+
+class Head(Model):
+    """A task over a backbone. Subclasses give ``forward``, ``terms`` (the loss as sums) and ``counts``.
+
+    The loss of a batch is ``weight * total / count`` summed over terms; see :mod:`catalog.losses`.
+    """
+
+    targets: tuple[str, ...] = ("labels",)  # the forward arguments that are answers, not inputs
+
+    def __init__(self, backbone, config):
+        super().__init__()
+        self.backbone, self.config = backbone, config
+
+    def recorded(self):
+        """The backbone's ``records``, seen from the head."""
+        return {
+            name: tuple(f"backbone.{p}" for p in where) if isinstance(where, tuple) else f"backbone.{where}"
+            for name, where in self.backbone.recorded().items()
+        }
+
+    def terms(self, output, **targets) -> dict[str, Term]:
+        """The loss of ``output`` against ``targets`` as sums over real targets."""
+        raise NotImplementedError
+
+    def counts(self, **targets) -> dict[str, Tensor | float]:
+        """The number of real targets of each term, from the targets alone."""
+        raise NotImplementedError
+
+    def loss(self, output, **targets) -> Tensor | None:
+        """The published mean loss, or ``None`` where a target is missing."""
+        if any(target is None for target in targets.values()):
+            return None
+        return losses.mean(self.terms(output, **targets))
+
+
+def mask_of(encoded: Encoded) -> Mask:
+    """The mask of an encoded batch; a batch without one is whole rows."""
+    return Mask() if encoded.mask is None else encoded.mask
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """One line of a page's ``HEADS``: how the head is built over the backbone, and how its tensors are published.
+
+    ``build(backbone, config)``; ``names`` maps the head's own tensors; ``prefix`` replaces the page's where this class was
+    published with another; ``backbone`` are the keywords with which the page's class is built under this head.
+    """
+
+    build: Callable
+    names: NameMap = field(default_factory=lambda: NameMap([]))
+    prefix: str | None = None
+    backbone: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,90 @@
+"""What the catalog holds, as strings: listing names imports no framework."""
+
+from importlib import import_module
+
+from catalog.errors import UnknownModel, closest
+
+# model_type of a published config.json -> the page's class
+MODELS = {
+    "bert": "catalog.models.bert:Bert",
+}
+
+# published class name (``architectures``) -> (model_type, head); the head is None for the bare backbone
+CLASSES = {
+    "BertModel": ("bert", None),
+    "BertForMaskedLM": ("bert", "masked-lm"),
+    "BertLMHeadModel": ("bert", "causal-lm"),
+    "BertForPreTraining": ("bert", "pre-training"),
+    "BertForNextSentencePrediction": ("bert", "next-sentence"),
+    "BertForSequenceClassification": ("bert", "sequence-classification"),
+    "BertForTokenClassification": ("bert", "token-classification"),
+    "BertForQuestionAnswering": ("bert", "question-answering"),
+    "BertForMultipleChoice": ("bert", "multiple-choice"),
+}
+
+
+def names() -> list[str]:
+    """Names of all models in the catalog, sorted."""
+    return sorted(MODELS)
+
+
+def heads(name: str) -> list[str]:
+    """The heads that a model has, in published order. Raises UnknownModel."""
+    require(name)
+    return [head for model, head in CLASSES.values() if model == name and head is not None]
+
+
+def published_class(name: str, head: str | None) -> str:
+    """The published class of a model with this head (``None``: the backbone). Raises UnknownModel."""
+    require(name)
+    for published, entry in CLASSES.items():
+        if entry == (name, head):
+            return published
+    known = heads(name)
+    raise UnknownModel(f"{name} has no head '{head}'.{_close(head, known)} Heads: {', '.join(known)}")
+
+
+def resolve(published: str) -> tuple[str, str | None]:
+    """(model, head) of a published class name. Raises UnknownModel with close names."""
+    if published not in CLASSES:
+        raise UnknownModel(f"no class '{published}' in the catalog.{_close(published, CLASSES)}")
+    return CLASSES[published]
+
+
+def require(name: str) -> None:
+    """Raise UnknownModel with close names unless the catalog holds ``name``."""
+    if name not in MODELS:
+        raise UnknownModel(
+            f"no model '{name}' in the catalog.{_close(name, MODELS)} All {len(MODELS)}: catalog.names()"
+        )
+
+
+def _close(name, known):
+    near = closest(str(name), known)
+    return f" Close names: {', '.join(map(repr, near))}." if near else ""
+
+
+def page(name: str):
+    """The module of a model's page, with ``CONFIG``, ``NAMES`` and ``HEADS``. Imports PyTorch."""
+    require(name)
+    return import_module(MODELS[name].split(":")[0])
+
+
+def model_class(name: str) -> type:
+    """The backbone class of a model. Imports PyTorch."""
+    return getattr(page(name), MODELS[name].split(":")[1])
+
+
+def config_class(name: str) -> type:
+    """The configuration class of a model."""
+    return model_class(name).config_class
+
+
+def names_of(name: str, head: str | None = None):
+    """The NameMap of a model with this head."""
+    module = page(name)
+    if head is None:
+        return module.NAMES
+    published_class(name, head)
+    spec = module.HEADS[head]
+    return module.NAMES.joined(spec.names, spec.prefix)

@@ -1,0 +1,45 @@
+"""Saving in the published layout: the inverse of loading, exactly."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from catalog import registry
+from catalog.checkpoints.plan import ties
+from catalog.checkpoints.writers import SHARD_BYTES, write_safetensors, write_text
+from catalog.errors import SaveError
+
+
+def save(model, folder: str | Path, *, processor=None, shard_bytes: int = SHARD_BYTES) -> Path:
+    """Write ``config.json``, the weights and, where given, the processor's files; ``catalog.load(folder)`` reads them back.
+
+    Weights are split into shards of at most ``shard_bytes``. Nothing is replaced before all of it is written. Returns the
+    folder. Raises SaveError (exit code 4) naming the file where the disk refuses.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(f"{folder}: cannot be made ({error.strerror})") from None
+    published = registry.page(model.name).CONFIG.write(
+        model.config, model.name, [registry.published_class(model.name, model.head)]
+    )
+    published["torch_dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
+    write_safetensors(folder, published_tensors(model), shard_bytes)
+    write_text(folder / "config.json", json.dumps(published, indent=2, sort_keys=True))
+    if processor is not None:
+        processor.save(folder)
+    return folder
+
+
+def published_tensors(model) -> Iterator[tuple[str, Tensor]]:
+    """Every weight of ``model`` under its published name, one rule at a time; of tied tensors only the first."""
+    state, copies = model.state_dict(), ties(model)
+    mapping = registry.names_of(model.name, model.head)
+    for step in mapping.steps([name for name in state if name not in copies], published=False):
+        tensors = [state[name] for name in step.ours]
+        if step.op is not None:
+            tensors = step.op.save(tensors, model.config)
+        yield from zip(step.published, tensors)
