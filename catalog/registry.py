@@ -4,23 +4,27 @@ from importlib import import_module
 
 from catalog.errors import UnknownModel, closest
 
-# model_type of a published config.json -> the page's class
-MODELS = {
-    "bert": "catalog.models.bert:Bert",
+# model_type of a published config.json -> the page's class, and the published class names with the head each stands for
+# (None: the bare backbone). Sorted by model_type.
+PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
+    "bert": (
+        "catalog.models.bert:Bert",
+        {
+            "BertModel": None,
+            "BertForMaskedLM": "masked-lm",
+            "BertLMHeadModel": "causal-lm",
+            "BertForPreTraining": "pre-training",
+            "BertForNextSentencePrediction": "next-sentence",
+            "BertForSequenceClassification": "sequence-classification",
+            "BertForTokenClassification": "token-classification",
+            "BertForQuestionAnswering": "question-answering",
+            "BertForMultipleChoice": "multiple-choice",
+        },
+    ),
 }
 
-# published class name (``architectures``) -> (model_type, head); the head is None for the bare backbone
-CLASSES = {
-    "BertModel": ("bert", None),
-    "BertForMaskedLM": ("bert", "masked-lm"),
-    "BertLMHeadModel": ("bert", "causal-lm"),
-    "BertForPreTraining": ("bert", "pre-training"),
-    "BertForNextSentencePrediction": ("bert", "next-sentence"),
-    "BertForSequenceClassification": ("bert", "sequence-classification"),
-    "BertForTokenClassification": ("bert", "token-classification"),
-    "BertForQuestionAnswering": ("bert", "question-answering"),
-    "BertForMultipleChoice": ("bert", "multiple-choice"),
-}
+MODELS = {name: home for name, (home, _) in PAGES.items()}
+CLASSES = {published: (name, head) for name, (_, classes) in PAGES.items() for published, head in classes.items()}
 
 
 def names() -> list[str]:
