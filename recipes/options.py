@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Scale = Literal["demo", "full"]
 
@@ -15,7 +15,9 @@ class RecipeOptions:
 
     about: str = field(metadata={"help": "one line for --help"})
     tasks: tuple[str, ...] = field(metadata={"help": "the values that task= may have"})
-    scales: dict[str, dict] = field(metadata={"help": "demo and full: what each sets, written as on the command line"})
+    scales: dict[str, dict[str, Any]] = field(
+        metadata={"help": "demo and full: what each sets, written as on the command line"}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class ModelOptions:
             "kind": "path",
         }
     )
-    config: dict[str, bool | int | float | str] = field(
+    config: dict[str, Any] = field(
         metadata={"help": "fields of the model's configuration in the catalog's words, as model.config.depth=4"}
     )
 

@@ -1,1 +1,1 @@
-"""From ``conf/`` and a command line to a checked ``Config``, or to one message. Imports Hydra at most, and only when asked."""
+"""From ``conf/`` and a command line to a checked ``Config``, or to one message. Importing it imports nothing."""

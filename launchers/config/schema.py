@@ -68,25 +68,25 @@ class Key:
 
 
 @functools.cache
-def keys() -> dict[str, Key]:
+def table() -> dict[str, Key]:
     """Every key by its dotted name, in the order of ``Config``."""
     return {key.name: key for key in _walk(Config, "")}
 
 
 def sections() -> tuple[str, ...]:
     """The names that hold further keys: groups (but ``recipe``) and the plain sections."""
-    return tuple(dict.fromkeys(key.section for key in keys().values() if key.section))
+    return tuple(dict.fromkeys(key.section for key in table().values() if key.section))
 
 
 def find(name: str) -> Key | None:
     """The key called ``name``, or the open key above it (``model.config`` for ``model.config.depth``)."""
-    if name in keys():
-        return keys()[name]
+    if name in table():
+        return table()[name]
     above = name
     while "." in above:
         above = above.rpartition(".")[0]
-        if above in keys() and keys()[above].is_open:
-            return keys()[above]
+        if above in table() and table()[above].is_open:
+            return table()[above]
     return None
 
 

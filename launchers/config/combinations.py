@@ -1,0 +1,50 @@
+"""Values that are each allowed and cannot stand together."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from launchers.config.compose import Composed
+from launchers.config.errors import OptionError
+from launchers.config.values import show
+
+
+def refuse_combinations(values: Mapping[str, Any], composed: Composed) -> None:
+    """Raise ``OptionError`` that names the keys, both places and the way out."""
+
+    def refuse(what: str, names: tuple[str, ...], *hints: str) -> None:
+        places = "; ".join(
+            dict.fromkeys(composed.origins[name][-1].where for name in names if name in composed.origins)
+        )
+        raise OptionError(what, places, hints)
+
+    def said(name: str) -> str:
+        return f"{name}={show(values[name])}"
+
+    tokens, size = values["batch.tokens"], values["batch.size"]
+    if tokens is not None and size is not None:
+        refuse(
+            f"{said('batch.size')} and {said('batch.tokens')} both fill a batch",
+            ("batch.size", "batch.tokens"),
+            "one of them is null: add batch.tokens=null or batch.size=null",
+        )
+    if tokens is None and size is None:
+        refuse(
+            "batch.size and batch.tokens are both null", ("batch.size", "batch.tokens"), "give one: batch.tokens=4096"
+        )
+    if tokens is not None and tokens < values["batch.max_length"]:
+        refuse(
+            f"{said('batch.tokens')} cannot hold one sequence of {said('batch.max_length')}",
+            ("batch.tokens", "batch.max_length"),
+            f"raise batch.tokens to at least {values['batch.max_length']} or lower batch.max_length",
+        )
+    if values["train.epochs"] is None and values["train.steps"] is None:
+        refuse(
+            "train.epochs and train.steps are both null", ("train.epochs", "train.steps"), "give one: train.epochs=3"
+        )
+    warmup, steps = values["schedule.warmup"], values["train.steps"]
+    if isinstance(warmup, int) and steps is not None and warmup > steps:
+        refuse(
+            f"{said('schedule.warmup')} steps of warm-up in a run of {said('train.steps')}",
+            ("schedule.warmup", "train.steps"),
+            f"at most {steps}, or a share: schedule.warmup=6%",
+        )

@@ -1,0 +1,190 @@
+"""A command line -> a checked ``Config``, or one ``OptionError``."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.registry import heads, names
+from launchers.config import arguments as command_line
+from launchers.config import schema
+from launchers.config.arguments import Argument, UnknownKey
+from launchers.config.combinations import refuse_combinations
+from launchers.config.compose import Composed, Origin, compose
+from launchers.config.errors import OptionError
+from launchers.config.files import read
+from launchers.config.flags import CommandLine, split
+from launchers.config.model_fields import PREFIX, model_fields
+from launchers.config.nearest import nearest
+from launchers.config.saved import compose_saved, find_run
+from launchers.config.tree import Recipe, Tree, read_tree
+from launchers.config.values import accepts, check, choices, show
+
+COMMANDS = {"explain": "explain=KEY says where a value comes from", "print": "print=config shows all values"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checked configuration with the places its values came from, and what to do with it.
+
+    ``command`` is ``("run", "")``, ``("explain", key)`` or ``("print", "config")``.
+    """
+
+    config: schema.Config
+    composed: Composed
+    tree: Tree
+    recipe: Recipe
+    command: tuple[str, str]
+
+
+def load(argv: Sequence[str]) -> Loaded:
+    """Compose and check the configuration that ``argv`` asks for.
+
+    Raises ``OptionError`` for whatever does not fit; nothing but Hydra and YAML files has been read by then.
+    """
+    return load_line(split(argv))
+
+
+def load_line(line: CommandLine) -> Loaded:
+    """As ``load``, for a command line whose flags are read already."""
+    tree = read_tree(line.folders)
+    given, problem = _parse(line.settings)
+    asked = [argument for argument in given if argument.key in COMMANDS]
+    given = [argument for argument in given if argument.key not in COMMANDS]
+    recipe, composed = _compose(tree, given, problem)
+    if isinstance(problem, UnknownKey):
+        raise unknown(problem, composed)
+    if problem:
+        raise problem
+    values = _check(composed, recipe)
+    refuse_combinations(values, composed)
+    command = _command(asked, composed)
+    return Loaded(schema.build(values), composed, tree, recipe, command)
+
+
+def key_of(name: str, recipe: Recipe, values: Mapping[str, Any]) -> schema.Key:
+    """The key called ``name`` with what this recipe and this model allow for it."""
+    if name.startswith(PREFIX):
+        return model_fields(values["model.name"])[name].key
+    key = schema.table()[name]
+    known = {"task": lambda: recipe.tasks, "model.name": names, "model.head": lambda: heads(values["model.name"])}
+    if name not in known:
+        return key
+    return dataclasses.replace(key, meta={**key.meta, "choices": tuple(known[name]())})
+
+
+def unknown(problem: UnknownKey, composed: Composed) -> OptionError:
+    """The message for a key that does not exist: the nearest one, its place, its value and what it accepts."""
+    what = f"unknown key '{problem.key}'"
+    fields = model_fields(composed.values["model.name"]) if composed.values.get("model.name") in names() else {}
+    meant = nearest(problem.key, [*schema.table(), *schema.GROUPS, *schema.sections(), *COMMANDS, *fields])
+    if meant is None:
+        section = problem.key.rpartition(".")[0]
+        near = [name for name in [*schema.table(), *fields] if name.rpartition(".")[0] == section]
+        if section.partition(".")[0] == "hydra" or problem.key.startswith("hydra/"):
+            return OptionError(f"{what} of a single run", problem.where, ("hydra.* goes with --multirun",))
+        hint = f"{section} has {', '.join(n.rpartition('.')[2] for n in near)}" if section and near else ""
+        return OptionError(what, problem.where, (hint or f"sections: {', '.join(schema.sections())}",))
+    return OptionError(what, problem.where, (f"did you mean '{meant}'?", *_about(meant, composed)))
+
+
+def _about(name: str, composed: Composed) -> tuple[str, ...]:
+    """Place, current value and allowed values of a key, group or section, for a message."""
+    if name in schema.GROUPS:
+        origin = composed.options.get(name)
+        return (origin.where, f"now {origin.text}") if origin else ()
+    if name in schema.sections():
+        return (f"it has {', '.join(k.rpartition('.')[2] for k in schema.table() if k.startswith(f'{name}.'))}",)
+    if name in COMMANDS:
+        return (COMMANDS[name],)
+    origins = composed.origins.get(name)
+    now = (origins[-1].where, f"now {origins[-1].text}") if origins else ()
+    if name.startswith(PREFIX):
+        field = model_fields(composed.values["model.name"])[name]
+        return (*(now or (field.where, f"now {field.text}")), f"accepts: {accepts(field.key)}")
+    return (*now, f"accepts: {accepts(schema.table()[name])}")
+
+
+def _parse(
+    settings: Sequence[tuple[int, str]],
+) -> tuple[list[Argument], OptionError | UnknownKey | None]:
+    """Every argument that can be read, and the first fault among the others."""
+    given: list[Argument] = []
+    problem: OptionError | UnknownKey | None = None
+    for position, text in settings:
+        try:
+            given.append(command_line.parse(position, text, COMMANDS))
+        except (OptionError, UnknownKey) as error:
+            problem = problem or error
+    return given, problem
+
+
+def _compose(tree: Tree, given: Sequence[Argument], problem: Exception | None) -> tuple[Recipe, Composed]:
+    resume = command_line.last(given, "resume")
+    if resume and resume.value is not None:
+        run = find_run(resume.value, resume.where)
+        return compose_saved(tree, run, given)
+    for argument in given:
+        if argument.chooses:
+            tree.require(argument.key, argument.value, argument.where)
+    chosen = command_line.last(given, "recipe")
+    if chosen is None:
+        if isinstance(problem, OptionError):
+            raise problem
+        if problem is not None and nearest(problem.key, schema.GROUPS) == "recipe":
+            raise unknown(problem, Composed({}, {}, {}))
+        options = " | ".join(tree.options("recipe"))
+        raise OptionError("no recipe is chosen", "command line", (f"write recipe={options}", "what there is: --help"))
+    scale = command_line.last(given, "scale")
+    if scale:
+        _check_value(schema.table()["scale"], scale.value, [Origin(scale.where, scale.text)])
+    recipe = tree.recipe(chosen.value)
+    composed = compose(tree, recipe, scale.value if scale else _default_scale(tree), given)
+    composed.values["recipe"] = recipe.name
+    composed.origins["recipe"] = [Origin(chosen.where, chosen.text)]
+    return recipe, composed
+
+
+def _default_scale(tree: Tree) -> str:
+    return read(tree.path("config")).data["scale"]
+
+
+def _check(composed: Composed, recipe: Recipe) -> dict[str, Any]:
+    """All values as their fields want them."""
+    values = composed.values
+    checked = {}
+    for name in schema.table():
+        checked[name] = _check_value(key_of(name, recipe, values), values[name], composed.origins.get(name, []))
+    config = {}
+    for leaf, value in values["model.config"].items():
+        name = PREFIX + leaf
+        origins = composed.origins.get(name, [])
+        if name not in model_fields(values["model.name"]):
+            raise unknown(UnknownKey(name, origins[-1].where), composed)
+        config[leaf] = _check_value(key_of(name, recipe, values), value, origins)
+    return {**checked, "model.config": config}
+
+
+def _check_value(key: schema.Key, value: Any, origins: Sequence[Origin]) -> Any:
+    try:
+        return check(key, value)
+    except ValueError as error:
+        *earlier, last = origins or [Origin("conf/config.yaml", show(value))]
+        otherwise = f"otherwise {earlier[-1].text} ({earlier[-1].where})" if earlier else ""
+        meant = nearest(str(value), choices(key))
+        hints = (f"did you mean '{meant}'?" if meant else "", f"accepts: {accepts(key)}", otherwise)
+        raise OptionError(f"{key.name}={last.text}: {error}", last.where, hints) from None
+
+
+def _command(asked: Sequence[Argument], composed: Composed) -> tuple[str, str]:
+    if not asked:
+        return "run", ""
+    argument = asked[-1]
+    if argument.key == "print":
+        if argument.value != "config":
+            raise OptionError(f"print={argument.value}: not something to print", argument.where, ("accepts: config",))
+        return "print", "config"
+    fields = model_fields(composed.values["model.name"])
+    if argument.value in (*schema.table(), *schema.sections(), *schema.GROUPS, *fields):
+        return "explain", argument.value
+    raise unknown(UnknownKey(argument.value, argument.where), composed)
