@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from catalog.processors import audio, image
+
 # published class name (slow and fast tokenizers alike, without "Fast") -> where it is read: load(folder, name)
 REGISTRY: dict[str, str] = dict.fromkeys(
     (
@@ -11,6 +13,7 @@ REGISTRY: dict[str, str] = dict.fromkeys(
     ),
     "catalog.processors.text:Tokenizer",
 )  # fmt: skip
+REGISTRY |= image.REGISTRY | audio.REGISTRY
 
 
 def find(name: str) -> str | None:

@@ -16,10 +16,12 @@ TYPES = ("image_processor_type", "feature_extractor_type")
 # Published keys that change no number here: names of Python classes, call-time arguments that newer files store
 # (arrays are always numpy and channels first), tables that follow from other keys, and remains of old versions.
 IGNORED = frozenset(
-    (*TYPES, "processor_class", "_processor_class", "auto_map", "_auto_class", "_max_size", "_valid_processor_keys")
-    + ("_valid_kwargs_names", "data_format", "input_data_format", "return_tensors", "device", "disable_grouping")
-    + ("default_to_square", "use_square_size", "mel_filters", "window", "dither")
-)
+    (
+        *TYPES, "processor_class", "_processor_class", "auto_map", "_auto_class", "_max_size", "_valid_processor_keys",
+        "_valid_kwargs_names", "data_format", "input_data_format", "return_tensors", "device", "disable_grouping",
+        "default_to_square", "use_square_size", "mel_filters", "window", "dither",
+    )
+)  # fmt: skip
 
 
 def read(source):
@@ -69,7 +71,9 @@ def fill(parts, settings, where):
     known = {f.name for part in parts for f in fields(part)}
     for key, value in settings.items():
         if key not in known and key not in IGNORED and value is not None and value is not False:
-            raise ProcessorError(f"{where}: unknown key '{key}'{did_you_mean(key, known)} Known: {', '.join(sorted(known))}")
+            raise ProcessorError(
+                f"{where}: unknown key '{key}'{did_you_mean(key, known)} (known: {', '.join(sorted(known))})"
+            )
     return tuple(_filled(part, settings, where) for part in parts)
 
 
@@ -102,3 +106,53 @@ def _value(default, value, where):
 def dump(parts):
     """All fields of ``parts`` in one dict of JSON values."""
     return {key: list(v) if isinstance(v, tuple) else v for part in parts for key, v in asdict(part).items()}
+
+
+class Processor:
+    """What image processors and audio feature extractors share: published settings in, published settings out.
+
+    steps    parts applied in turn to every input; a class that has none leaves it empty
+    parts    parts that hold further published keys and are used by name
+    config   published settings that differ from the declared ones; strict, see ``fill``
+    """
+
+    type_key = None
+    steps = ()
+    parts = ()
+
+    def __init__(self, config=None, *, where=None):
+        config = self.modern(dict(config or {}))
+        parts = fill((*self.steps, *self.parts), config, where or type(self).__name__)
+        self.steps, self.parts = parts[: len(self.steps)], parts[len(self.steps) :]
+        self.processor_class = config.get("processor_class") or config.get("_processor_class")
+
+    @staticmethod
+    def modern(config):
+        """Hook: the spellings of old files, put into the current ones."""
+        return config
+
+    @classmethod
+    def load(cls, source):
+        """From a folder in the published layout or its ``preprocessor_config.json``. Raises ProcessorError."""
+        config = read(source)
+        check_type(config, cls.__name__, source)
+        return cls(config, where=source)
+
+    def save(self, folder):
+        """Write the published ``preprocessor_config.json`` into ``folder``; ``load`` inverts it."""
+        write(folder, self.config)
+
+    @property
+    def config(self):
+        """The published settings, complete, as a dict of JSON values."""
+        config = dump((*self.steps, *self.parts)) | {self.type_key: type(self).__name__}
+        return config | ({"processor_class": self.processor_class} if self.processor_class else {})
+
+    def part(self, kind):
+        """The part of class ``kind``."""
+        return next(part for part in self.parts if isinstance(part, kind))
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.config == other.config
+
+    __hash__ = None

@@ -1,0 +1,89 @@
+"""DETR and its relatives: images resized within bounds, padded to a batch, COCO boxes as targets, boxes back out.
+
+Carion et al., 2020 (arXiv:2005.12872). The pixels are the same for all; what differs is how outputs become boxes.
+"""
+
+from dataclasses import dataclass
+
+from catalog.errors import ProcessorError
+from catalog.processors.image.batches import PadBatch
+from catalog.processors.image.boxes import best_class, best_pairs, coco_targets, detections
+from catalog.processors.image.inputs import read_images
+from catalog.processors.image.processor import ImageProcessor
+from catalog.processors.image.sizes import Within
+from catalog.processors.image.steps import IMAGENET_MEAN, IMAGENET_STD, Normalize, Rescale, Resize
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Published key of the annotation format; boxes always leave as fractions of the image, in centre form."""
+
+    format: str = "coco_detection"
+    do_convert_annotations: bool = True
+
+    def __post_init__(self):
+        if self.format != "coco_detection" or not self.do_convert_annotations:
+            raise ProcessorError(
+                f"annotations: format={self.format}, do_convert_annotations={self.do_convert_annotations}; "
+                "only format=coco_detection with converted boxes is read"
+            )
+
+
+class DetrImageProcessor(ImageProcessor):
+    """DETR, Table Transformer: one class a query, the last class means "nothing"."""
+
+    steps = (Resize(Within(800, 1333)), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
+    parts = (PadBatch(), Annotations())
+    pick = staticmethod(best_class)
+
+    @staticmethod
+    def modern(config):
+        """Old files have ``size`` as a number beside ``max_size``, and another name for ``do_pad``."""
+        longest = config.pop("max_size", None)
+        if isinstance(config.get("size"), int):
+            config["size"] = {"shortest_edge": config["size"], "longest_edge": longest or 1333}
+        if "pad_and_return_pixel_mask" in config:
+            config["do_pad"] = config.pop("pad_and_return_pixel_mask")
+        return config
+
+    def __call__(self, images, annotations=None):
+        """Images and, for training, one COCO annotation each (see ``boxes.coco_targets``).
+
+        returns  pixel_values float32 [B, 3, H, W]; pixel_mask int64 [B, H, W]; labels, a list of dicts
+        """
+        pixels = read_images(images)
+        ready = [self.apply(image) for image in pixels]
+        values, mask = self.part(PadBatch)(ready)
+        batch = {"pixel_values": values, "pixel_mask": mask}
+        if annotations is not None:
+            annotations = [annotations] if isinstance(annotations, dict) else annotations
+            if len(annotations) != len(pixels):
+                raise ProcessorError(f"annotations: {len(annotations)} for {len(pixels)} images; give one per image")
+            batch["labels"] = [
+                coco_targets(a, image.shape[:2], new.shape[:2], f"annotations[{i}]")
+                for i, (a, image, new) in enumerate(zip(annotations, pixels, ready))
+            ]
+        return batch
+
+    def post_process_object_detection(self, outputs, threshold=0.5, target_sizes=None):
+        """Outputs -> one dict an image with scores, labels, boxes above ``threshold``; see ``boxes.detections``."""
+        return detections(outputs, self.pick, threshold, target_sizes)
+
+
+class ConditionalDetrImageProcessor(DetrImageProcessor):
+    """Conditional DETR: the best (query, class) pairs."""
+
+    pick = staticmethod(best_pairs)
+
+
+class DeformableDetrImageProcessor(ConditionalDetrImageProcessor):
+    """Deformable DETR."""
+
+
+class YolosImageProcessor(DetrImageProcessor):
+    """YOLOS: as DETR, without a mask, since its patches have none."""
+
+    def __call__(self, images, annotations=None):
+        batch = super().__call__(images, annotations)
+        del batch["pixel_mask"]
+        return batch

@@ -1,0 +1,128 @@
+"""Processors that are nothing but shared steps: resize, crop, rescale, normalise, with the defaults of each model."""
+
+from catalog.processors.image.processor import ImageProcessor, Labels, SegmentationProcessor
+from catalog.processors.image.sizes import Exact, Shortest
+from catalog.processors.image.steps import (
+    BICUBIC,
+    BILINEAR,
+    CLIP_MEAN,
+    CLIP_STD,
+    HALF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CenterCrop,
+    ConvertRGB,
+    FlipChannels,
+    Normalize,
+    Rescale,
+    Resize,
+    ResizeWithMap,
+)
+
+
+class ViTImageProcessor(ImageProcessor):
+    """ViT, Swin, SwinV2, ViT-MAE, ViT-MSN, DINO."""
+
+    steps = (Resize(Exact(224, 224), BILINEAR), Rescale(), Normalize(HALF, HALF))
+
+
+class PvtImageProcessor(ImageProcessor):
+    """PVT."""
+
+    steps = (Resize(Exact(224, 224), BILINEAR), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
+
+
+class DeiTImageProcessor(ImageProcessor):
+    """DeiT."""
+
+    steps = (Resize(Exact(256, 256), BICUBIC), CenterCrop(Exact(224, 224)), Rescale(), Normalize(HALF, HALF))
+
+
+class CLIPImageProcessor(ImageProcessor):
+    """CLIP, ALIGN-like towers, GroupViT, AltCLIP, X-CLIP, CLIPSeg, KOSMOS-2."""
+
+    steps = (
+        ConvertRGB(),
+        Resize(Shortest(224), BICUBIC),
+        CenterCrop(Exact(224, 224)),
+        Rescale(),
+        Normalize(CLIP_MEAN, CLIP_STD),
+    )
+
+
+class BitImageProcessor(ImageProcessor):
+    """BiT, DINOv2."""
+
+    steps = CLIPImageProcessor.steps
+
+
+class ViTHybridImageProcessor(ImageProcessor):
+    """ViT hybrid."""
+
+    steps = CLIPImageProcessor.steps
+
+
+class ChineseCLIPImageProcessor(ImageProcessor):
+    """Chinese CLIP."""
+
+    steps = CLIPImageProcessor.steps
+
+
+class BlipImageProcessor(ImageProcessor):
+    """BLIP, BLIP-2, InstructBLIP."""
+
+    steps = (ConvertRGB(), Resize(Exact(384, 384), BICUBIC), Rescale(), Normalize(CLIP_MEAN, CLIP_STD))
+
+
+class OwlViTImageProcessor(ImageProcessor):
+    """OWL-ViT."""
+
+    steps = (
+        Resize(Exact(768, 768), BICUBIC),
+        CenterCrop(Exact(768, 768), do_center_crop=False),
+        Rescale(),
+        Normalize(CLIP_MEAN, CLIP_STD),
+    )
+
+
+class MobileNetV1ImageProcessor(ImageProcessor):
+    """MobileNet V1."""
+
+    steps = (Resize(Shortest(256), BILINEAR), CenterCrop(Exact(224, 224)), Rescale(), Normalize(HALF, HALF))
+
+
+class MobileNetV2ImageProcessor(ImageProcessor):
+    """MobileNet V2."""
+
+    steps = MobileNetV1ImageProcessor.steps
+
+
+class MobileViTImageProcessor(ImageProcessor):
+    """MobileViT, MobileViTV2: no normalisation, channels in BGR order."""
+
+    steps = (Resize(Shortest(224), BILINEAR), CenterCrop(Exact(256, 256)), Rescale(), FlipChannels())
+
+
+class EfficientFormerImageProcessor(ImageProcessor):
+    """EfficientFormer."""
+
+    steps = (
+        Resize(Exact(224, 224), BICUBIC),
+        CenterCrop(Exact(224, 224)),
+        Rescale(),
+        Normalize(IMAGENET_MEAN, IMAGENET_STD),
+    )
+
+
+class BeitImageProcessor(SegmentationProcessor):
+    """BEiT, Data2Vec-vision."""
+
+    steps = (ResizeWithMap(Exact(256, 256), BICUBIC), CenterCrop(Exact(224, 224)), Rescale(), Normalize(HALF, HALF))
+    parts = (Labels(),)
+
+
+class SegformerImageProcessor(SegmentationProcessor):
+    """SegFormer."""
+
+    steps = (Resize(Exact(512, 512), BILINEAR), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
+    parts = (Labels(),)

@@ -1,0 +1,131 @@
+"""Steps of image processors. A step takes one image [H, W, C] and gives one; its fields are published keys.
+
+Steps before ``Rescale`` work on uint8, as Pillow does; ``Rescale`` makes float32. A geometric step also moves a label
+map (``on_map``), without mixing labels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from catalog.errors import ProcessorError
+from catalog.processors.image.sizes import Size
+
+NEAREST, LANCZOS, BILINEAR, BICUBIC = 0, 1, 2, 3  # Pillow's numbers, which published files hold
+
+HALF = (0.5, 0.5, 0.5)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def resize(image, height, width, resample):
+    """Pillow's resampling of uint8 [H, W, 3] or of a label map int32 [H, W]."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), resample))
+
+
+def centre_crop(image, height, width):
+    """The middle [height, width]; an image that is smaller gets zeros around it, the odd one at the start as published."""
+    h, w = image.shape[:2]
+    top, left = (h - height) // 2, (w - width) // 2
+    if h >= height and w >= width:
+        return image[top : top + height, left : left + width]
+    full_h, full_w = max(height, h), max(width, w)
+    before = -((h - full_h) // 2), -((w - full_w) // 2)
+    canvas = np.zeros((full_h, full_w, *image.shape[2:]), image.dtype)
+    canvas[before[0] : before[0] + h, before[1] : before[1] + w] = image
+    top, left = top + before[0], left + before[1]
+    return canvas[top : top + height, left : left + width]
+
+
+class Step:
+    """One step; by default it leaves a label map alone."""
+
+    def on_map(self, labels):
+        return labels
+
+
+@dataclass(frozen=True)
+class ConvertRGB(Step):
+    """Keeps a published key; nothing is left to do, since every input is made RGB when it is read."""
+
+    do_convert_rgb: bool = True
+
+    def __call__(self, image):
+        return image
+
+
+@dataclass(frozen=True)
+class Resize(Step):
+    """To the size that the rule ``size`` gives for this image."""
+
+    size: Size
+    resample: int = BILINEAR
+    do_resize: bool = True
+
+    def __call__(self, image):
+        return resize(image, *self.size.fit(*image.shape[:2]), self.resample) if self.do_resize else image
+
+    def on_map(self, labels):
+        return resize(labels, *self.size.fit(*labels.shape), NEAREST) if self.do_resize else labels
+
+
+@dataclass(frozen=True)
+class ResizeWithMap(Resize):
+    """As ``Resize``, but a label map is resampled like the image: edges get labels in between. BEiT was published so."""
+
+    def on_map(self, labels):
+        if labels.max() > 255 or labels.min() < 0:
+            raise ProcessorError(f"segmentation map: labels {labels.min()} to {labels.max()}; 0 to 255 can be resized")
+        return self(labels.astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class CenterCrop(Step):
+    """The middle ``crop_size``, always a height and a width."""
+
+    crop_size: Size
+    do_center_crop: bool = True
+
+    def __call__(self, image):
+        return centre_crop(image, *self.crop_size.fit(*image.shape[:2])) if self.do_center_crop else image
+
+    on_map = __call__
+
+
+@dataclass(frozen=True)
+class Rescale(Step):
+    """0..255 -> 0..1, as float32."""
+
+    rescale_factor: float = 1 / 255
+    do_rescale: bool = True
+
+    def __call__(self, image):
+        return image.astype(np.float32) * np.float32(self.rescale_factor) if self.do_rescale else image
+
+
+@dataclass(frozen=True)
+class Normalize(Step):
+    """(image - mean) / std, per channel, as float32."""
+
+    image_mean: tuple = HALF
+    image_std: tuple = HALF
+    do_normalize: bool = True
+
+    def __call__(self, image):
+        if not self.do_normalize:
+            return image
+        mean, std = np.float32(self.image_mean), np.float32(self.image_std)
+        return (image.astype(np.float32) - mean) / std
+
+
+@dataclass(frozen=True)
+class FlipChannels(Step):
+    """RGB -> BGR, for networks trained on BGR."""
+
+    do_flip_channel_order: bool = True
+
+    def __call__(self, image):
+        return image[..., ::-1] if self.do_flip_channel_order else image
