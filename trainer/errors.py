@@ -7,6 +7,12 @@ class TrainerError(Exception):
     exit_code = 1
 
 
+class OptionError(TrainerError):
+    """Options that are each possible but not together, or not with this task."""
+
+    exit_code = 2
+
+
 class DataError(TrainerError):
     """Rows, labels or token ids that cannot be trained on, or a loss that stays non-finite."""
 

@@ -83,6 +83,12 @@ class TrainOptions:
     steps: int | None = field(metadata={"help": "most optimizer steps", "min": 1})
     clip: float | None = field(metadata={"help": "largest norm of the gradient; null: no clipping", "above": 0})
     log_every: int = field(metadata={"help": "optimizer steps between two lines of the console and the log", "min": 1})
+    max_skips: int = field(
+        metadata={
+            "help": "steps in a row without a finite loss before the weights go back to the last checkpoint",
+            "min": 1,
+        }
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The two things the loop is given: a task, which knows model and labels, and a feed, which makes batches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -44,8 +44,8 @@ class Task(Protocol):
     def new_metrics(self) -> Metrics:
         """Fresh metrics for one evaluation."""
 
-    def predictions(self, output: Any, batch: Batch) -> Sequence[Any]:
-        """What ``predict`` returns for each example of the batch, in its order."""
+    def predict(self, model: nn.Module, batch: Batch) -> Sequence[Any]:
+        """One forward pass without labels: the answer for each example of the batch, in its order."""
 
 
 class Feed(Protocol):
@@ -56,7 +56,7 @@ class Feed(Protocol):
     def steps(self, epoch: int) -> int:
         """Optimizer steps in that epoch."""
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[list[Batch], None, None]:
         """One item an optimizer step, its micro batches, from step ``start`` of the epoch on, without a replay."""
 
     def worst(self) -> Batch | None:

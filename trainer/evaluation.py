@@ -1,0 +1,112 @@
+"""Evaluation and prediction: every row once, metrics as a stream, nothing kept but what the metrics keep."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer import rng
+from trainer.errors import DataError
+from trainer.step import size_of, to_device, widened
+from trainer.strategies.base import Strategy
+from trainer.task import Batch, Feed, Task
+
+
+class Evaluated(NamedTuple):
+    """Metrics, ``loss`` among them, over so many rows and real tokens."""
+
+    metrics: dict[str, float]
+    rows: int
+    tokens: int
+
+
+@contextmanager
+def aside(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode without gradients, after which mode and random generators are as before.
+
+    ``no_grad`` and not ``inference_mode``: a table that a model caches here must be usable in the next training step.
+    """
+    was_training, generators = model.training, rng.state(device)
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+        rng.load(generators, device)
+
+
+def evaluate(
+    model: nn.Module, task: Task, feed: Feed, strategy: Strategy, poll: Callable[[], None] = lambda: None
+) -> Evaluated:
+    """Metrics of ``model`` over all rows of ``feed``.
+
+    ``poll`` is called before each batch and may raise to leave early. Raises :class:`DataError` when the feed leaves
+    out a row or gives one twice, for then no figure would be that of the data set.
+    """
+    seen = np.zeros(len(feed.dataset), dtype=np.int64)
+
+    def counted() -> Iterator[Batch]:
+        for batch in batches(feed):
+            poll()
+            np.add.at(seen, batch["rows"].numpy(), 1)
+            yield batch
+
+    found = measure(model, task, counted(), strategy)
+    check_rows(seen)
+    return found
+
+
+def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strategy) -> Evaluated:
+    """Metrics of ``model`` over the batches given, whichever they are."""
+    metrics, sums, rows, tokens = task.new_metrics(), {}, 0, 0
+    with aside(model, strategy.device):
+        for batch in some:
+            size, counts = size_of(batch), task.counts(model, batch)
+            rows, tokens = rows + size.examples, tokens + size.tokens
+            batch = to_device(batch, strategy.device)
+            with strategy.precision.autocast():
+                output, terms = task.terms(model, batch)
+            metrics.update(output, batch)
+            for name, term in terms.items():
+                total, count = sums.get(name, (0.0, 0.0))
+                sums[name] = (total + term.weight * widened(term.total).double(), count + float(counts[name]))
+    loss = sum(float(total) / max(count, 1.0) for total, count in sums.values())
+    return Evaluated({"loss": loss, **metrics.compute()}, rows, tokens)
+
+
+def predict(model: nn.Module, task: Task, feed: Feed, strategy: Strategy) -> list[Any]:
+    """The task's prediction for every row of ``feed``, in the order of the data set."""
+    answers: list[Any] = [None] * len(feed.dataset)
+    seen = np.zeros(len(answers), dtype=np.int64)
+    with aside(model, strategy.device):
+        for batch in batches(feed):
+            rows = batch["rows"].tolist()
+            with strategy.precision.autocast():
+                found = task.predict(model, to_device(batch, strategy.device))
+            if len(found) != len(rows):
+                raise DataError(f"the task gave {len(found)} predictions for a batch of {len(rows)} rows")
+            np.add.at(seen, rows, 1)
+            for row, answer in zip(rows, found):
+                answers[row] = answer
+    check_rows(seen)
+    return answers
+
+
+def batches(feed: Feed) -> Iterator[Batch]:
+    """The micro batches of one pass."""
+    for micros in feed.epoch(0):
+        yield from micros
+
+
+def check_rows(seen: np.ndarray) -> None:
+    """Raise unless every row was seen exactly once."""
+    if (seen != 1).any():
+        row = int(np.flatnonzero(seen != 1)[0])
+        raise DataError(
+            f"evaluation met {int((seen > 0).sum()):,} of {len(seen):,} rows and {int((seen > 1).sum()):,} of them more "
+            f"than once (row {row}: {int(seen[row])} times); an evaluation feed gives every row exactly once"
+        )

@@ -1,0 +1,387 @@
+"""One training run: steps, evaluations and saves in one fixed order, which a resumed run takes up where it was left.
+
+Whatever the loop does next follows from :class:`~trainer.progress.Progress` alone, so a checkpoint is complete with it,
+the weights, the optimizer and the random generators; the schedule and the order of the data are functions of it.
+"""
+
+import math
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer import evaluation, guards, lines, preflight, rng, schedules
+from trainer.console import duration
+from trainer.errors import DataError, DeviceError, OptionError, Stopped
+from trainer.ledger import Ledger
+from trainer.progress import Interval, Progress
+from trainer.signals import StopRequested, StopSignals
+from trainer.step import size_of
+from trainer.task import Batch
+from trainer.tracking.base import Trackers
+from trainer.tracking.jsonl import JsonLines
+
+if TYPE_CHECKING:
+    from trainer.loop import Trainer
+
+MAX_ROLLBACKS = 3  # a run that falls back more often does not get anywhere
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: optimizer steps, metrics of the last evaluation, the best value of the deciding metric with its
+    step, and the seconds of each account of the ledger, which sum to the wall-clock."""
+
+    steps: int
+    metrics: dict[str, float]
+    best: float | None
+    best_step: int | None
+    seconds: dict[str, float]
+
+
+class Run:
+    """The course of one ``Trainer.fit``."""
+
+    def __init__(self, trainer: "Trainer"):
+        self.t, self.o, self.say = trainer, trainer.options, trainer.console.say
+        self.strategy, self.device, self.task = trainer.strategy, trainer.strategy.device, trainer.task
+        self.progress, self.meter, self.stop = Progress(), guards.Meter(), StopSignals()
+        self.metrics: dict[str, float] = {}
+        self.metric, self.mode = self._deciding_metric()
+        self.steps = self._planned_steps()
+        self.warmup = schedules.warmup_steps(self.o.schedule.warmup, self.steps)
+        self.saved = -1  # the step of the last checkpoint
+        self.batches: Generator[list[Batch], None, None] | None = None
+        self.micros: list[Batch] = []
+        self.ready = False  # weights and progress belong together: from here on the run can be saved
+
+    def go(self, resume: bool) -> Result:
+        """Train to the end.
+
+        Raises :class:`Stopped` after a signal, with everything saved; :class:`DataError` for data that cannot be
+        trained on, a loss that stays non-finite, or nothing to resume; :class:`DeviceError` when memory runs out;
+        :class:`~trainer.errors.DiskError` when a file cannot be written, with the last good checkpoint in place.
+        """
+        self.ledger = Ledger()
+        found = self._choose_checkpoint(resume)
+        self.log = Trackers(
+            [*([JsonLines(self.t.run_dir / "log.jsonl")] if self.strategy.rank == 0 else []), *self.t.trackers]
+        )
+        try:
+            with self.stop:
+                try:
+                    with self.ledger.spend("start"):
+                        self._start(found)
+                    self._loop()
+                except StopRequested as signal:
+                    self._stopped(str(signal))
+            return self._done()
+        except (RuntimeError, MemoryError) as e:
+            if not guards.is_out_of_memory(e):
+                raise
+            peak = preflight.peak_memory(self.device)
+            raise DeviceError(guards.out_of_memory(self.progress.step, self.micros, self.device, peak)) from None
+        finally:
+            self.t.console.stop()
+            self._close_batches()
+            self.log.close()
+
+    def _event(self, event: str, fields: Mapping[str, Any]) -> None:
+        self.log.log(event, {"step": self.progress.step, **fields})
+
+    # Before the first step
+
+    def _planned_steps(self) -> int:
+        epochs, most = self.o.train.epochs, self.o.train.steps
+        if epochs is None and most is None:
+            raise OptionError("neither train.epochs nor train.steps says how long to train")
+        total = None if epochs is None else schedules.steps_of(epochs, self.t.train.steps)
+        return min(n for n in (total, most) if n is not None)
+
+    def _deciding_metric(self) -> tuple[str, str]:
+        name, mode = self.task.best
+        asked = self.o.eval.metric
+        return (name, mode) if asked in (None, name) else (asked, "min" if asked.endswith("loss") else "max")
+
+    def _choose_checkpoint(self, resume: bool) -> Path | None:
+        store = self.t.checkpoints
+        found, self.refused = store.newest_valid()
+        if not resume and found is not None:
+            raise OptionError(
+                f"{self.t.run_dir} already holds a run, saved at {found.name}\n"
+                f"   to go on with it: {self.t.resume_command}\n   to begin another, choose another run_dir"
+            )
+        if resume and found is None:
+            why = "".join(f"\n   refused {path}: {reason}" for path, reason in self.refused)
+            raise DataError(f"nothing to resume: {store.folder} holds no whole checkpoint{why}")
+        return found
+
+    def _start(self, found: Path | None) -> None:
+        rng.seed(self.t.seed)
+        self.strategy.optimizer(self.o.optim)
+        with self.ledger.spend("check"):
+            labels = preflight.check_rows(self.t.train.dataset, self.t.checks)
+        if found is not None:
+            self._resume(found)
+        self.ready = True
+        every = list(self.t.model.parameters())
+        start = {
+            "device": str(self.device),
+            "dtype": self.o.precision.dtype,
+            "strategy": self.o.strategy.name,
+            "parameters": sum(p.numel() for p in every),
+            "trainable": sum(p.numel() for p in every if p.requires_grad),
+            "steps": self.steps,
+            "resumed_from": found,
+        }
+        self._event("start", start)
+        with self.ledger.spend("check"):
+            self._check(labels)
+        points = [(s, self._lr(s)) for s in sorted({0, self.steps // 10, self.steps // 2, self.steps - 1})]
+        self.say("lr", lines.schedule(points, self.o.schedule.name, self.warmup, self.o.optim.lr))
+        self._event("lr", {"warmup": self.warmup, "peak": self.o.optim.lr, "points": points})
+
+    def _resume(self, found: Path) -> None:
+        for path, why in self.refused:
+            self.say("ckpt", f"refused {path}: {why}")
+            self._event("refused", {"path": path, "why": why})
+        began = time.perf_counter()
+        with self.ledger.spend("ckpt"):
+            state = self.t.checkpoints.load(found)
+            if differs := {k: (v, self._data().get(k)) for k, v in state["data"].items() if self._data().get(k) != v}:
+                what = ", ".join(f"{k} was {was} and is {now}" for k, (was, now) in differs.items())
+                raise DataError(
+                    f"{found} belongs to other data: {what}. The run cannot go on with the same batches; "
+                    "resume with the data, seed and batch options it was started with, or begin another run"
+                )
+            self.strategy.load(state)
+            rng.load(state["rng"], self.device)
+        self.progress.load(state["progress"])
+        self.metrics, self.saved = state["metrics"], self.progress.step
+        seconds = duration(time.perf_counter() - began)
+        self.say("ckpt", f"resumed at step {self.progress.step:,} of {self.steps:,} from {found} in {seconds}")
+
+    def _check(self, labels: preflight.Labels) -> None:
+        """What is only known by computing: peak memory on the largest batch, the loss at step 0, the metrics' names."""
+        t, facts = self.t, {"rows": labels.rows, "supervised": 1 - labels.empty / labels.rows}
+        if worst := t.train.worst():
+            self.micros = [worst]
+            facts["worst_slots"], facts["peak_bytes"] = preflight.worst_batch(t.model, t.stepper, worst)
+        if self.progress.step == 0:
+            facts["loss_at_0"] = preflight.first_loss(t.model, self.task, t.train, t.stepper)
+        self.stop.poll()
+        if t.evals:
+            known = preflight.metric_names(t.model, self.task, next(iter(t.evals.values())), self.strategy)
+            if self.metric not in known:
+                raise OptionError(
+                    f"eval.metric={self.metric} is not a metric of this task; there are {', '.join(known)}"
+                )
+        for line in lines.check(facts, labels, t.checks):
+            self.say("check", line)
+        for row in range(min(t.checks.show, labels.rows)):
+            self.say("row", f"{row}: {t.checks.decode(t.train.dataset[row])}")
+        self._event("check", facts)
+
+    # The loop
+
+    def _loop(self) -> None:
+        p = self.progress
+        self.t.console.start(p.step, self.steps)
+        self.interval = Interval(p, self.ledger)
+        while True:
+            if self.t.evals and self._due(self.o.eval.every, p.evaluated):
+                self._evaluate()
+            over = p.step >= self.steps or p.ended is not None
+            if self.saved != p.step and (over or self._due(self.o.checkpoint.every, self.saved)):
+                self._save("end" if over else "planned")
+            if over:
+                return
+            self.stop.poll()
+            self._step()
+
+    def _due(self, every: str | int | None, last: int) -> bool:
+        """Whether what is done ``every`` epoch or so many steps is to be done now; at the last step it always is."""
+        p = self.progress
+        if p.step in (0, last):
+            return False
+        on_time = p.offset == 0 if every == "epoch" else every is not None and p.step % every == 0
+        return on_time or p.step >= self.steps
+
+    def _lr(self, step: int) -> float:
+        return self.o.optim.lr * schedules.share(self.o.schedule.name, step, self.steps, self.warmup)
+
+    def _step(self) -> None:
+        p = self.progress
+        with self.ledger.spend("data"):
+            self.micros = self._next_micros()
+        with self.ledger.spend("train"):
+            lr = self._lr(p.step)
+            if not self.t.model.training:
+                self.t.model.train()
+            outcome = self.t.stepper(self.micros, lr)
+            for size in map(size_of, self.micros):
+                p.examples, p.tokens, p.slots = p.examples + size.examples, p.tokens + size.tokens, p.slots + size.slots
+            p.step, p.offset = p.step + 1, p.offset + 1
+            self.meter.push(p.step, outcome, [micro["rows"] for micro in self.micros])
+        if p.offset == self.t.train.steps(p.epoch):
+            p.epoch, p.offset = p.epoch + 1, 0
+            self._close_batches()
+        log = p.step % self.o.train.log_every == 0 or p.step == self.steps
+        if (log or self.device.type == "cpu") and (norm := self._read()) is not None and log:
+            self._say_step(lr, norm)
+        self.t.console.move(p.step)
+
+    def _next_micros(self) -> list[Batch]:
+        p = self.progress
+        if self.batches is None:
+            self.batches = self.t.train.epoch(p.epoch, p.offset)
+        micros = next(self.batches, None)
+        if micros is None:
+            announced = self.t.train.steps(p.epoch)
+            raise DataError(
+                f"epoch {p.epoch} ended after {p.offset:,} optimizer steps; its feed announced {announced:,}"
+            )
+        return micros
+
+    def _close_batches(self) -> None:
+        if self.batches is not None:
+            self.batches.close()
+            self.batches = None
+
+    def _read(self) -> float | None:
+        """Take in all outcomes not yet looked at, act on those that are not finite; the last gradient norm."""
+        p, norm = self.progress, None
+        with self.ledger.spend("train"):
+            readings = self.meter.read()
+        for reading in readings:
+            norm = reading.norm
+            if not reading.skipped:
+                p.loss_sum, p.loss_steps, p.skipped_in_row = p.loss_sum + reading.loss, p.loss_steps + 1, 0
+                continue
+            p.skipped += 1
+            p.skipped_in_row = p.skipped_in_row + 1 if guards.serious(reading, self.o.precision.dtype) else 0
+            found = {"loss": reading.loss, "grad_norm": reading.norm, "in_row": p.skipped_in_row}
+            self.log.log("skip", {"step": reading.step, **found, "rows": reading.ids()})
+            self.say(
+                "skip", f"step {reading.step:,}: loss {reading.loss:g}, |g| {reading.norm:g}; no weight was changed"
+            )
+            if p.skipped_in_row >= self.o.train.max_skips:
+                self._roll_back(reading)
+                break
+        return norm
+
+    def _roll_back(self, reading: guards.Reading) -> None:
+        """Take the weights of the last good checkpoint; the steps since then, and their data, are passed over."""
+        p = self.progress
+        if p.good is None or p.rollbacks == MAX_ROLLBACKS:
+            why = "there is no checkpoint to go back to" if p.good is None else f"{p.rollbacks} returns did not help"
+            raise DataError(guards.hopeless(reading, why, self.t.resume_command))
+        path = self.t.checkpoints.folder / f"step_{p.good}"
+        with self.ledger.spend("ckpt"):
+            self.strategy.load(self.t.checkpoints.load(path))
+        p.rollbacks, p.skipped_in_row = p.rollbacks + 1, 0
+        self.say(
+            "back", f"to the weights of step {p.good:,}; the data of steps {p.good + 1:,} to {p.step:,} is passed over"
+        )
+        self._event("rollback", {"to": p.good, "rows": reading.ids()})
+
+    def _say_step(self, lr: float, norm: float) -> None:
+        p = self.progress
+        loss = p.loss_sum / p.loss_steps if p.loss_steps else None
+        p.loss_sum, p.loss_steps = 0.0, 0
+        fields = {"step": p.step, "epoch": p.epoch, "loss": loss, "lr": lr, "grad_norm": norm, **self.interval.take()}
+        if self.device.type == "cuda":
+            fields["peak_bytes"] = preflight.peak_memory(self.device)
+        epoch = p.epoch + (p.offset / self.t.train.steps(p.epoch) if p.offset else 0)
+        self.say("step", lines.step(fields, self.steps, epoch))
+        self.log.log("step", fields)
+
+    # Evaluating, saving, ending
+
+    def _evaluate(self) -> None:
+        p = self.progress
+        self._read()
+        self.t.console.move(p.step, "eval")
+        measured = {}
+        for name, feed in self.t.evals.items():
+            began = time.perf_counter()
+            with self.ledger.spend("eval"):
+                found = evaluation.evaluate(self.t.model, self.task, feed, self.strategy, self.stop.poll)
+            measured[name] = found, time.perf_counter() - began
+        first = next(iter(measured))
+        self.metrics = {
+            (key if name == first else f"{name}.{key}"): value
+            for name, (found, _) in measured.items()
+            for key, value in found.metrics.items()
+        }
+        p.evaluated, best = p.step, self._judge(self.metrics[self.metric])
+        for name, (found, seconds) in measured.items():
+            best_here = best and name == first
+            self.say("eval", lines.evaluated(name, found.metrics, found.rows, best_here))
+            fields = {"set": name, "rows": found.rows, "seconds": seconds, "best": best_here}
+            self._event("eval", {**fields, **found.metrics})
+        if best:
+            self._save("best", pin=True)
+
+    def _judge(self, value: float) -> bool:
+        """Whether ``value`` is the best yet; ends the run when the last ``eval.patience`` were not."""
+        p, patience = self.progress, self.o.eval.patience
+        better = p.best is None or (value > p.best if self.mode == "max" else value < p.best)
+        if better and math.isfinite(value):
+            p.best, p.best_step, p.worse = value, p.step, 0
+            return True
+        p.worse += 1
+        if patience is not None and p.worse >= patience:
+            best = "never finite" if p.best is None else f"best {p.best:.4f} at step {p.best_step:,}"
+            p.ended = f"early stop: {self.metric} not better in {p.worse} evaluations, {best}"
+        return False
+
+    def _data(self) -> dict[str, int]:
+        """What must be equal for the same step to stand for the same batch."""
+        return {"seed": self.t.seed, "rows": len(self.t.train.dataset), "steps_of_epoch": self.t.train.steps(0)}
+
+    def _save(self, reason: str, pin: bool = False) -> None:
+        p = self.progress
+        self._read()
+        if reason != "stop" and p.skipped_in_row == 0:
+            p.good = p.step
+        began = time.perf_counter()
+        with self.ledger.spend("ckpt"):
+            state = {
+                **self.strategy.state(),
+                "rng": rng.state(self.device),
+                "progress": p.state(),
+                "data": self._data(),
+                "metrics": self.metrics,
+            }
+            path = self.t.checkpoints.save(p.step, state, pin=pin)
+        self.saved, seconds = p.step, time.perf_counter() - began
+        nbytes = sum(f.stat().st_size for f in path.iterdir())
+        self.say("ckpt", lines.saved(path, seconds, nbytes, self.o.checkpoint.keep, p.best_step))
+        self._event("save", {"path": path, "seconds": seconds, "bytes": nbytes, "reason": reason})
+
+    def _stopped(self, signal: str) -> None:
+        """Save where that makes sense, and say how to go on."""
+        if not self.ready:
+            raise Stopped(f"{signal} before the first step: nothing was changed. Start again with the same command")
+        began = time.perf_counter()
+        if self.saved != self.progress.step:
+            self._save("stop")
+        self._event("stop", {"reason": signal})
+        seconds = duration(time.perf_counter() - began)
+        raise Stopped(
+            f"{signal}: saved step {self.progress.step:,} of {self.steps:,} in {seconds}\n"
+            f"   continue with: {self.t.resume_command}"
+        )
+
+    def _done(self) -> Result:
+        p, seconds = self.progress, self.ledger.close()
+        best = f"   best {self.metric} {p.best:.4f} at step {p.best_step:,}" if p.best is not None else ""
+        if p.ended:
+            self.say("stop", p.ended)
+        self.t.console.stop()
+        self.say("done", lines.done(self.metrics, best, seconds, p.skipped))
+        fields = {"metrics": self.metrics, "best": p.best, "best_step": p.best_step}
+        self._event("done", {**fields, "seconds": sum(seconds.values()), "ledger": seconds, "reason": p.ended})
+        return Result(p.step, self.metrics, p.best, p.best_step, seconds)

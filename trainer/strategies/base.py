@@ -1,0 +1,71 @@
+"""What the loop asks of a strategy. The loop itself never knows how many processes there are."""
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import DeviceError
+from trainer.options import OptimOptions, StrategyOptions
+from trainer.precision import Precision
+
+
+class Strategy(Protocol):
+    """Places model and optimizer, and does the parts of a step in which processes must agree."""
+
+    device: torch.device
+    precision: Precision
+    rank: int  # this process; 0 is the one that speaks and writes logs
+    world: int  # of so many
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """The model on its device, wrapped or sharded; every later call is about this one."""
+
+    def optimizer(self, options: OptimOptions) -> None:
+        """Build the optimizer over the parameters as they lie after ``setup``."""
+
+    def shard_of_batch(self) -> tuple[int, int]:
+        """(which share, of how many) of each global batch this process computes."""
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of ``values`` over all shares of the batch, the same everywhere."""
+
+    def no_sync(self) -> AbstractContextManager:
+        """The context of every backward pass of a step but the last: gradients are only added up."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of this share of the global loss, so that shares sum to the gradient of the whole."""
+
+    def clip(self, max_norm: float | None) -> Tensor:
+        """Norm of the whole gradient (scalar, unscaled) before it is cut to ``max_norm``; ``None`` cuts nothing."""
+
+    def update(self, lr: float, skip: Tensor) -> None:
+        """One optimizer step at rate ``lr`` unless ``skip`` (scalar float, on the device) is 1; gradients are cleared."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that ``load`` needs to go on: model, optimizer, scaler, by parameter name."""
+
+    def load(self, state: dict[str, Any], *, model_only: bool = False) -> None:
+        """Put back what ``state`` returned. Raises ``DataError`` listing every tensor that does not fit."""
+
+
+def build(options: StrategyOptions, device: torch.device, precision: Precision) -> Strategy:
+    """The strategy of that name."""
+    if options.name == "single":
+        from trainer.strategies.single import Single
+
+        return Single(device, precision)
+    raise ValueError(f"no strategy '{options.name}'; there is single")
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device of that name, or the best one there is. Raises :class:`DeviceError` for one that is absent."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"no device '{name}' here: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return device
