@@ -126,7 +126,9 @@ class NameMap:
             for number, rule in enumerate(self.rules):
                 for name in _examples(getattr(rule, side)):
                     seen[name].append(number)
-                    seen[name] += [n for n, r in enumerate(self.rules) if n != number and getattr(r, side).match(name)]
+                    seen[name] += [
+                        n for n, r in enumerate(self.rules) if n != number and getattr(r, side).match(name) is not None
+                    ]
             for name, numbers in seen.items():
                 if len(set(numbers)) > 1:
                     rules = " and ".join(getattr(self.rules[n], side).text for n in sorted(set(numbers)))
@@ -154,7 +156,7 @@ class NameMap:
 
     def dropped(self, name: str) -> bool:
         """Whether the published tensor of this name holds no weight."""
-        return any(template.match(name) for template in self.drop)
+        return any(template.match(name) is not None for template in self.drop)
 
     def steps(self, names: Iterable[str], published: bool) -> Iterator[Step]:
         """The conversions that ``names`` (published ones, or ours) take part in; a name no rule matches is left out."""
