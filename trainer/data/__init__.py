@@ -1,14 +1,15 @@
 """The data engine: rows -> prepared once -> a keyed order -> global batches -> tensors, a few batches ahead.
 
-    from trainer.data import cache, sources
+    from trainer.data import hub, sources
     from trainer.data.batches import BatchPlan
     from trainer.data.collate import Collate, Field
     from trainer.data.loader import Loader
+    from trainer.data.prepare import prepare
 
     files = sources.find("folder-or-file")                   # {"train": [...], "validation": [...], "test": [...]}
     rows = sources.read(files["train"], columns=["sentence", "label"])   # Rows: .data is a datasets.Dataset; .where(i)
-    rows = sources.hub("glue", "sst2", split="train")        # the same from the hub
-    data = cache.prepare(rows, process, key={...})           # Dataset: .lengths, [i], rows(ids), where(i)
+    rows = hub.read("nyu-mll/glue", "sst2", "train", columns=["sentence", "label"])   # the same from the hub
+    data = prepare(rows, process, key={...})                 # Dataset: .lengths, [i], rows(ids), where(i)
     plan = BatchPlan(data.lengths, batch_options, seed=7, rank=0, world=1)   # seed=None: in the given order, evaluation
     feed = Loader(data, plan, Collate(fields, batch_options), workers=1)     # a trainer.task.Feed
 

@@ -1,0 +1,109 @@
+"""Rows -> features, once for the same content, processor and options: ``cache.once`` around a processing function."""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from trainer.data import cache
+from trainer.data.cache import Say, silent
+from trainer.data.dataset import Dataset
+from trainer.data.rows import RowError, Rows
+from trainer.errors import DataError
+
+CHUNK = 4096  # rows given to the processor at a time; a tokenizer spreads them over its threads
+
+Process = Callable[[dict[str, list]], dict[str, Sequence]]
+
+
+def prepare(
+    rows: Rows, process: Process, *, key: Any, length: str = "input_ids", folder: Path | None = None, say: Say = silent
+) -> Dataset:
+    """The features of ``rows``, from the cache where they are known.
+
+    process   process(columns) -> features: some rows as lists by column name, to sequences by feature name. A feature
+              is a number or a text a row, or a list of numbers a row. As many features as rows, in order; or a list
+              ``row`` says for each feature which of the given rows it was made of. RowError names a row it refuses.
+    key       what ``process`` does, in plain values: the tokenizer's fingerprint, labels, longest length ...
+    length    the feature whose list length is the row's length in tokens
+
+    DataError names file and row of what was refused; DiskError when the cache cannot be written.
+    """
+
+    def build(target: Path, announce: Say) -> dict:
+        count, schema = 0, None
+        with pa.OSFile(str(target), "wb") as sink:
+            writer = None
+            try:
+                for start in range(0, len(rows), CHUNK):
+                    table = _features(rows, process, start, length)
+                    if schema is not None and table.schema != schema:
+                        raise DataError(
+                            f"the rows from {rows.where(start)} on were prepared as {_types(table.schema)}, those before "
+                            f"as {_types(schema)}; a feature has one type"
+                        )
+                    schema = table.schema
+                    writer = writer or pa.ipc.new_stream(sink, schema)
+                    writer.write_table(table)
+                    count += len(table)
+                    announce(f"preparing {min(start + CHUNK, len(rows)):,} of {len(rows):,} rows")
+            finally:
+                if writer:
+                    writer.close()
+        if not count:
+            raise DataError(f"{rows.where.files[0][0]}: no examples were made of {len(rows):,} rows")
+        return {"rows": count}
+
+    path, _ = cache.once(
+        "features", cache.digest("features", cache.VERSION, rows.digest, key, length), build, folder, say
+    )
+    return Dataset(path, rows.where)
+
+
+def _features(rows: Rows, process: Process, start: int, length: str) -> pa.Table:
+    given = rows.data[start : start + CHUNK]
+    count = len(next(iter(given.values())))
+    try:
+        made = dict(process(given))
+    except RowError as error:
+        raise DataError(f"{rows.where(start + error.position)}: {error}") from None
+    if length not in made:
+        raise ValueError(f"the processor made {', '.join(made)}, and no {length!r} to tell lengths from")
+    sizes = np.fromiter(map(len, made[length]), np.int32, len(made[length]))
+    owners = np.asarray(made.pop("row"), np.int64) if "row" in made else None
+    for name, values in made.items():
+        if len(values) != len(sizes) or (owners is None and len(values) != count):
+            raise ValueError(f"the processor made {len(values)} {name!r} and {len(sizes)} {length!r} of {count} rows")
+    if not sizes.all():
+        first = int(np.flatnonzero(sizes == 0)[0])
+        raise DataError(f"{rows.where(start + int(first if owners is None else owners[first]))}: no tokens")
+    columns = {name: _array(name, values) for name, values in made.items()}
+    columns["length"] = pa.array(sizes)
+    if owners is not None:
+        columns["row"] = pa.array(owners + start)
+    return pa.table(columns)
+
+
+def _array(name: str, values: Sequence) -> pa.Array:
+    """Lists of integers as int32, of other numbers as float32; single numbers as int64 and float64."""
+    first = values[0] if len(values) else 0
+    if not isinstance(first, list | tuple | np.ndarray):
+        return pa.array(values)
+    offsets = np.concatenate([[0], np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))])
+    if isinstance(first, np.ndarray):
+        flat = np.concatenate(values)
+    else:
+        flat = np.array(list(chain.from_iterable(values)) or [0])[: offsets[-1]]
+    if flat.dtype.kind not in "iufb":
+        raise ValueError(f"feature {name!r} holds lists of {flat.dtype}; lists hold numbers")
+    if flat.dtype.kind in "iu" and len(flat) and (flat.max() > 2**31 - 1 or flat.min() < -(2**31)):
+        raise ValueError(f"feature {name!r} holds {flat.max()}, more than 32 bits take")
+    flat = flat.astype(np.float32 if flat.dtype.kind == "f" else np.int32, copy=False)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat))
+
+
+def _types(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema)
