@@ -1,0 +1,71 @@
+"""``python -m catalog``: list what there is, show one model, check a folder.
+
+Errors are one message and the exit code of the matter: 2 for a wrong name, 3 for files that are not what they say.
+"""
+
+import argparse
+import sys
+
+from catalog import cards, registry
+from catalog.errors import CatalogError, ConfigError, did_you_mean
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except CatalogError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m catalog", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="every row of the catalog")
+    listing.add_argument("--task", help="only models with this head, e.g. question-answering")
+    listing.add_argument("--modality", help="only models of text, image, audio or image-text")
+    listing.set_defaults(run=_list)
+    show = commands.add_parser("show", help="one model, row or published size")
+    show.add_argument("name")
+    show.set_defaults(run=_show)
+    verify = commands.add_parser(
+        "verify", help="check a model folder: names, shapes, types and the hash of its weights"
+    )
+    verify.add_argument("folder")
+    verify.set_defaults(run=_verify)
+    return parser
+
+
+def _list(options):
+    tasks = sorted({head for name in registry.names() for head in registry.heads(name)})
+    known = sorted({cards.card(name).modality for name in registry.names()})
+    _check("task", options.task, tasks)
+    _check("modality", options.modality, known)
+    for row, name in sorted(cards.rows().items(), key=lambda item: item[0].lower()):
+        card = cards.card(name)
+        if options.task in (None, *card.heads) and options.modality in (None, card.modality):
+            print(f"{row:24} {name:16} {card.modality:11} {', '.join(card.heads)}")
+
+
+def _check(what, value, known):
+    if value is not None and value not in known:
+        raise ConfigError(f"no {what} '{value}'{did_you_mean(value, known)} There are: {', '.join(known)}")
+
+
+def _show(options):
+    print(cards.card(options.name))
+
+
+def _verify(options):
+    from catalog.verify import verify
+
+    print(verify(options.folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
