@@ -128,3 +128,16 @@ class PreTrained(Output):
     seq_relationship_logits: Tensor
     hidden_states: Tensors | None = None
     attentions: Tensors | None = None
+
+
+@output
+class DoubleScored(Output):
+    """Two heads over one decoder: ``logits`` [..., T, vocab] of the next tokens, ``mc_logits`` [...] of whole texts."""
+
+    loss: Tensor | None = None
+    mc_loss: Tensor | None = None
+    logits: Tensor
+    mc_logits: Tensor
+    past_key_values: tuple | None = None
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None

@@ -21,6 +21,17 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "BertForMultipleChoice": "multiple-choice",
         },
     ),
+    "gpt2": (
+        "catalog.models.gpt2:Gpt2",
+        {
+            "GPT2Model": None,
+            "GPT2LMHeadModel": "causal-lm",
+            "GPT2DoubleHeadsModel": "double-heads",
+            "GPT2ForSequenceClassification": "sequence-classification",
+            "GPT2ForTokenClassification": "token-classification",
+            "GPT2ForQuestionAnswering": "question-answering",
+        },
+    ),
 }
 
 MODELS = {name: home for name, (home, _) in PAGES.items()}

@@ -21,7 +21,7 @@ def initialise(module: nn.Module, std: float, only: set[str] | None = None) -> N
     ``only``: full names of the parameters to start anew; whatever shares a module with them stays as it is.
     Raises ConfigError for a module with parameters of its own and no rule.
     """
-    for path, part in module.named_modules():
+    for path, part in reversed(list(module.named_modules())):  # parts before their owner, whose rule goes over theirs
         names = {f"{path}.{name}".lstrip(".") for name, _ in part.named_parameters(recurse=False)}
         if only is not None and not names & only:
             continue
