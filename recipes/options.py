@@ -50,3 +50,7 @@ class DataOptions:
     )
     split_train: str = field(metadata={"help": "split to learn from"})
     split_eval: str | None = field(metadata={"help": "split to measure on; null: the task's own"})
+    columns: tuple[str, ...] | None = field(
+        metadata={"help": "columns of text in your files, in the order they are read; null: as the task names them"}
+    )
+    label: str | None = field(metadata={"help": "column of the label in your files; null: as the task names it"})

@@ -1,0 +1,69 @@
+"""Fine-tune an encoder on a task of GLUE: ``python train.py recipe=bert_glue task=sst2``."""
+
+from typing import Any
+
+from recipes import pretrained
+from recipes.examples import Table, column, examples
+from recipes.glue import TASKS, GlueTask
+from recipes.options import DataOptions
+from recipes.prepared import Prepared, Say, feed
+from recipes.text_classification import Features, TextClassification, fields
+from trainer.data.prepare import prepare as featurise
+from trainer.errors import OptionError
+from trainer.preflight import Checks
+
+SCALES = {
+    "demo": "small model, new weights, the sample that ships here",
+    "full": "the published setting, checkpoint and data set of the hub",
+}
+
+
+def prepare(config: Any, say: Say) -> Prepared:
+    """Examples, tokenizer, model and task of ``config.task``; ``say`` takes lines of progress. Nothing is trained yet."""
+    glue = TASKS[config.task]
+    metric = deciding(glue, config)
+    found = examples(config.data, table(config.task, config.data))
+    tokenizer, vocabulary = pretrained.tokenizer(
+        config.model, lambda: column(found.train, glue.text), found.train.digest
+    )
+    features = Features(tokenizer, config.batch.max_length, glue.text, glue.labels)
+    train = featurise(found.train, features, key=features.key(), say=say)
+    evals = {name: featurise(rows, features, key=features.key(), say=say) for name, rows in found.evals.items()}
+    model, weights = pretrained.model(config.model, glue.labels, len(tokenizer), config.seed)
+    shape = fields(train.fields, tokenizer.pad_id, glue.labels)
+    return Prepared(
+        model=model,
+        task=TextClassification(glue.labels, glue.metrics, metric),
+        processor=tokenizer,
+        train=feed(train, shape, config.batch, config.seed),
+        evals={name: feed(data, shape, config.batch, None) for name, data in evals.items()},
+        checks=Checks(vocab=model.config.vocab, classes=len(glue.labels) if glue.labels else None),
+        about=f"{glue.about}   measured: {', '.join(glue.metrics)}; best by {metric}",
+        source=found.about,
+        weights=f"{weights}   vocabulary of {len(tokenizer):,}, {vocabulary}",
+        use='python -m recipes.predict {folder} "a text"' + (' --pair "a second text"' if len(glue.text) > 1 else ""),
+    )
+
+
+def table(name: str, options: DataOptions) -> Table:
+    """Where the columns and splits of a task are, with the user's own names of columns where given."""
+    glue = TASKS[name]
+    columns = {ours: (ours, *([glue.files[ours]] if ours in glue.files else [])) for ours in (*glue.text, "label")}
+    if options.columns is not None:
+        if len(options.columns) != len(glue.text):
+            raise OptionError(
+                f"data.columns=[{','.join(options.columns)}]: task {name} reads {len(glue.text)} column"
+                f"{'s' * (len(glue.text) > 1)} of text, as {', '.join(glue.text)}"
+            )
+        columns |= {ours: (theirs,) for ours, theirs in zip(glue.text, options.columns)}
+    if options.label is not None:
+        columns["label"] = (options.label,)
+    return Table(columns=columns, headers=glue.headers, evals=glue.evals, sample=glue.sample, subset=name)
+
+
+def deciding(glue: GlueTask, config: Any) -> str:
+    """The metric that picks the best model. Raises OptionError where the task does not have it."""
+    metric = config.eval.metric or glue.metrics[0]
+    if metric not in (*glue.metrics, "loss"):
+        raise OptionError(f"eval.metric={metric}: task {config.task} measures {', '.join((*glue.metrics, 'loss'))}")
+    return metric

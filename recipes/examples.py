@@ -1,0 +1,131 @@
+"""Where a task's examples come from: the user's files, a data set of the hub, or the sample that ships with the project."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from recipes.options import DataOptions
+from trainer.data import formats, hub, sources
+from trainer.data.cache import digest
+from trainer.data.rows import Rows
+from trainer.errors import DataError
+
+SAMPLES = Path(__file__).parent / "data"
+HELD_OUT = 0.1  # share of the training rows that is measured on where the data has no split for that
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The columns and splits that a task wants.
+
+    columns   its names of the columns, and how files may spell each, the preferred spelling first
+    headers   columns of its files without a header line, told apart by their number
+    evals     name of a measurement -> split
+    sample    folder in ``recipes/data``
+    subset    the task's name in the hub's data set
+    """
+
+    columns: Mapping[str, Sequence[str]]
+    headers: Sequence[Sequence[str]] = ()
+    evals: Mapping[str, str]
+    sample: str
+    subset: str
+
+
+class Examples(NamedTuple):
+    """Rows to learn from, rows of each measurement, and where they are from in a few words."""
+
+    train: Rows
+    evals: dict[str, Rows]
+    about: str
+
+
+def examples(options: DataOptions, table: Table) -> Examples:
+    """The examples of a task, their columns named as the task names them.
+
+    ``options.path`` wins over ``options.name``, and without either it is the sample. Raises DataError naming the file
+    and the column, split or row that is wrong.
+    """
+    if options.path is None and options.name is not None:
+        return _from_hub(options, table)
+    folder = SAMPLES / table.sample if options.path is None else Path(options.path)
+    found = sources.find(folder)
+    train = _read(found, options.split_train, folder, table)
+    about = f"sample {table.sample} that ships here" if options.path is None else str(folder)
+    if splits := _measured(options, table, found):
+        return Examples(train, {name: _read(found, split, folder, table) for name, split in splits.items()}, about)
+    train, held = hold_out(train, folder)
+    return Examples(train, {"dev": held}, f"{about}, a tenth of train held out as dev")
+
+
+def hold_out(rows: Rows, where: Path | str) -> tuple[Rows, Rows]:
+    """Rows to learn from and a tenth of them to measure on, the same tenth in every run."""
+    count = round(len(rows) * HELD_OUT)
+    if count == 0:
+        raise DataError(
+            f"{where}: {len(rows):,} rows and no dev split; too few to hold some out. Add a file dev.tsv, or name the "
+            "split to measure on: data.split_eval"
+        )
+    order = np.random.default_rng(0).permutation(len(rows))
+    return rows.select(np.sort(order[count:])), rows.select(np.sort(order[:count]))
+
+
+def column(rows: Rows, names: Sequence[str]) -> Iterator[str]:
+    """The values of these columns, one column after the other."""
+    for name in names:
+        yield from rows.data[name]
+
+
+def _measured(options: DataOptions, table: Table, found: Mapping[str, object]) -> dict[str, str]:
+    """Name of each measurement -> its split; empty where the data has none."""
+    if options.split_eval is not None:
+        return {options.split_eval: options.split_eval}
+    if all(split in found for split in table.evals.values()):
+        return dict(table.evals)
+    return {"dev": "validation"} if "validation" in found else {}
+
+
+def _read(found: Mapping[str, list[Path]], split: str, folder: Path, table: Table) -> Rows:
+    if split not in found:
+        listed = "; ".join(f"{name}: {', '.join(path.name for path in files)}" for name, files in found.items())
+        raise DataError(
+            f"{folder}: no split '{split}' there. It has {listed}. Choose with data.split_train and data.split_eval"
+        )
+    return _columns(sources.read(found[split], header=_header(found[split][0], table)), table)
+
+
+def _header(path: Path, table: Table) -> formats.Header:
+    """The names of the columns where the task's own files have no header line, else True: the file says them."""
+    form = formats.format_of(path)
+    if form not in ("csv", "tsv") or not table.headers:
+        return True
+    first = formats.first_fields(path, form)
+    if any(name in first for spellings in table.columns.values() for name in spellings):
+        return True
+    return next((names for names in table.headers if len(names) == len(first)), True)
+
+
+def _columns(rows: Rows, table: Table) -> Rows:
+    """The columns that the task wants, under its own names."""
+    there = rows.data.column_names
+    names = {ours: next((s for s in known if s in there), known[0]) for ours, known in table.columns.items()}
+    try:
+        rows.require(list(names.values()))
+    except DataError as error:
+        absent = any(name not in there for name in names.values())
+        raise DataError(f"{error}. Name yours with data.columns and data.label" if absent else str(error)) from None
+    data = rows.data.select_columns(list(names.values()))
+    data = data.rename_columns({theirs: ours for ours, theirs in names.items() if ours != theirs})
+    return replace(rows, data=data, digest=digest(rows.digest, names))
+
+
+def _from_hub(options: DataOptions, table: Table) -> Examples:
+    def split(name: str) -> Rows:
+        return _columns(hub.read(options.name, table.subset, name), table)
+
+    evals = table.evals if options.split_eval is None else {options.split_eval: options.split_eval}
+    train = split(options.split_train)
+    return Examples(train, {name: split(wanted) for name, wanted in evals.items()}, f"{options.name}/{table.subset}")

@@ -1,0 +1,67 @@
+"""A run of any recipe: prepare, train, keep the best model in the published layout, say how it is used."""
+
+import hashlib
+import subprocess
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import catalog
+from recipes.prepared import describe_data
+from trainer.console import Console
+from trainer.lines import parameters
+from trainer.loop import Trainer
+from trainer.run import Result
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(config: Any, console: Console | None = None) -> Result:
+    """Train what ``config`` says and save the best model to ``run_dir/model``.
+
+    ``config`` is a checked configuration (``launchers.config.schema.Config``) whose ``run_dir`` is a folder. Raises the
+    errors of catalog and trainer, each with an ``exit_code`` and a message that is complete.
+    """
+    folder, console = Path(config.run_dir), console or Console()
+    recipe = import_module(f"recipes.{config.recipe}")
+    console.say("run", identity(config, recipe.SCALES))
+    made = recipe.prepare(config, lambda line: console.say("data", line))
+    console.say("model", f"{config.model.name} with {config.model.head}, {parameters(made.model)}   {made.weights}")
+    console.say("data", describe_data(made))
+    console.say("task", f"{config.task}: {made.about}")
+    trainer = Trainer(
+        made.model, made.task, config, folder, train=made.train, evals=made.evals, seed=config.seed,
+        checks=made.checks, console=console, resume_command=f"python train.py resume={folder}",
+    )  # fmt: skip
+    result = trainer.fit(resume=config.resume is not None)
+    step = trainer.load_best()
+    target = catalog.save(made.model, folder / "model", processor=made.processor)
+    which = "the last model" if step is None else f"the best model (step {step:,})"
+    console.say("saved", f"{target}   {which} with its tokenizer, in the published layout")
+    console.say("use", made.use.format(folder=target))
+    return result
+
+
+def identity(config: Any, scales: dict[str, str]) -> str:
+    """Folder, configuration and code of the run, and what the other scale would be."""
+    parts = [config.run_dir]
+    written = Path(config.run_dir) / "config.yaml"
+    if written.is_file():
+        parts.append(f"config {hashlib.sha256(written.read_bytes()).hexdigest()[:6]}")
+    if code := revision():
+        parts.append(f"code {code}")
+    other = "full" if config.scale == "demo" else "demo"
+    return f"{'   '.join(parts)}\nscale={config.scale}: {scales[config.scale]}   scale={other}: {scales[other]}"
+
+
+def revision() -> str | None:
+    """The commit of this checkout and whether files differ from it; ``None`` where it is not one."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return f"{git('rev-parse', '--short', 'HEAD')} ({'changed' if git('status', '--porcelain') else 'clean'})"
+    except (OSError, subprocess.SubprocessError):
+        return None
