@@ -79,7 +79,11 @@ def fill(parts, settings, where):
 
 def _filled(part, settings, where):
     named = {f.name: settings[f.name] for f in fields(part) if f.name in settings}
-    return replace(part, **{key: _value(getattr(part, key), value, f"{where}: {key}") for key, value in named.items()})
+    named = {key: _value(getattr(part, key), value, f"{where}: {key}") for key, value in named.items()}
+    try:
+        return replace(part, **named)  # a part checks its fields against each other when it is made
+    except ProcessorError as error:
+        raise ProcessorError(f"{where}: {error}") from None
 
 
 def _value(default, value, where):

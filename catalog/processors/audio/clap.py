@@ -8,6 +8,7 @@ from catalog.errors import ProcessorError
 from catalog.processors.audio.extractor import FeatureExtractor, Sequences, derived
 from catalog.processors.audio.inputs import read_waves
 from catalog.processors.audio.spectrum import centred, frames, hann, magnitude, mel_filters
+from catalog.processors.linear import linear
 
 FLOOR = 1e-10
 
@@ -88,7 +89,7 @@ class ClapFeatureExtractor(FeatureExtractor):
             return np.stack([mel] * copies), False
         thirds = np.array_split(np.arange(len(mel) - size + 1), 3)
         starts = [_pick(third, rng) if len(third) else 0 for third in thirds]
-        return np.stack([_shrunk(mel, size), *(mel[start : start + size] for start in starts)]), True
+        return np.stack([linear(mel, size), *(mel[start : start + size] for start in starts)]), True
 
     def __call__(self, audio, sampling_rate=None, *, rng=None, resample=False):
         """Sounds -> {"input_features", "is_longer"}. ``rng`` (numpy Generator) places the chunks of long sounds at
@@ -105,11 +106,3 @@ class ClapFeatureExtractor(FeatureExtractor):
 
 def _pick(choices, rng):
     return int(choices[len(choices) // 2] if rng is None else rng.choice(choices))
-
-
-def _shrunk(mel, size):
-    """[T, bands] -> [size, bands], linear in time between cell centres."""
-    at = np.clip((np.arange(size) + 0.5) * len(mel) / size - 0.5, 0, len(mel) - 1)
-    low = np.floor(at).astype(int)
-    high, share = np.minimum(low + 1, len(mel) - 1), (at - low)[:, None].astype(np.float32)
-    return mel[low] * (1 - share) + mel[high] * share

@@ -81,6 +81,26 @@ def best_pairs(logits, boxes, count=100):
     return scores[top], top % logits.shape[1], boxes[top // logits.shape[1]]
 
 
+def best_apart(logits, boxes, count=100, candidates=10000, overlap=0.7):
+    """``best_pairs`` without those that overlap a better pair of the same class (intersection over union)."""
+    scores, labels, boxes = best_pairs(logits, boxes, candidates)
+    alive, kept = np.ones(len(scores), bool), []
+    for i in range(len(scores)):
+        if alive[i]:
+            kept.append(i)
+            alive &= (labels != labels[i]) | (_overlap(boxes[i], boxes) <= overlap)
+        if len(kept) == count:
+            break
+    return scores[kept], labels[kept], boxes[kept]
+
+
+def _overlap(box, boxes):
+    """Intersection over union of one box [4] with others [N, 4], by corners -> [N]."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    shared = np.prod(np.maximum(sides, 0), axis=1)
+    return shared / (np.prod(box[2:] - box[:2]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - shared)
+
+
 def detections(outputs, pick, threshold, target_sizes):
     """Model outputs -> one dict an image: scores, labels and boxes (left, top, right, bottom).
 

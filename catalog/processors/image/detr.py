@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from catalog.errors import ProcessorError
 from catalog.processors.image.batches import PadBatch
-from catalog.processors.image.boxes import best_class, best_pairs, coco_targets, detections
+from catalog.processors.image.boxes import best_apart, best_class, best_pairs, coco_targets, detections
 from catalog.processors.image.inputs import read_images
 from catalog.processors.image.processor import ImageProcessor
 from catalog.processors.image.sizes import Within
@@ -78,6 +78,12 @@ class ConditionalDetrImageProcessor(DetrImageProcessor):
 
 class DeformableDetrImageProcessor(ConditionalDetrImageProcessor):
     """Deformable DETR."""
+
+
+class DetaImageProcessor(DetrImageProcessor):
+    """DETA: the best pairs that do not overlap a better one of their class."""
+
+    pick = staticmethod(best_apart)
 
 
 class YolosImageProcessor(DetrImageProcessor):

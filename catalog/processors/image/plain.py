@@ -1,5 +1,7 @@
 """Processors that are nothing but shared steps: resize, crop, rescale, normalise, with the defaults of each model."""
 
+from dataclasses import dataclass
+
 from catalog.processors.image.processor import ImageProcessor, Labels, SegmentationProcessor
 from catalog.processors.image.sizes import Exact, Shortest
 from catalog.processors.image.steps import (
@@ -17,6 +19,8 @@ from catalog.processors.image.steps import (
     Rescale,
     Resize,
     ResizeWithMap,
+    Step,
+    resize,
 )
 
 
@@ -126,3 +130,20 @@ class SegformerImageProcessor(SegmentationProcessor):
 
     steps = (Resize(Exact(512, 512), BILINEAR), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
     parts = (Labels(),)
+
+
+@dataclass(frozen=True)
+class ResizeSquare(Step):
+    """To a square of ``image_size``; always."""
+
+    image_size: int = 224
+    image_num_channels: int = 3
+
+    def __call__(self, image):
+        return resize(image, self.image_size, self.image_size, BICUBIC)
+
+
+class IdeficsImageProcessor(ImageProcessor):
+    """IDEFICS."""
+
+    steps = (ResizeSquare(), Rescale(), Normalize(CLIP_MEAN, CLIP_STD))

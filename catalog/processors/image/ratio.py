@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from catalog.errors import ProcessorError
 from catalog.processors.image.processor import ImageProcessor
 from catalog.processors.image.sizes import Exact, Shortest, Size
 from catalog.processors.image.steps import (
@@ -29,10 +28,7 @@ class ResizeAndCrop(Step):
     crop_pct: float = 224 / 256
     resample: int = BILINEAR
     do_resize: bool = True
-
-    def __post_init__(self):
-        if not isinstance(self.size, Shortest):
-            raise ProcessorError(f"size: expected a shortest_edge, found {self.size}")
+    rules = (Shortest,)
 
     def __call__(self, image):
         n = self.size.shortest_edge
@@ -51,6 +47,7 @@ class ResizeLarger(Step):
     crop_pct: float = 0.9
     resample: int = BICUBIC
     do_resize: bool = True
+    rules = (Exact, Shortest)
 
     def __call__(self, image):
         if not self.do_resize:
@@ -85,6 +82,7 @@ class CropBeforeResize(Step):
     crop_size: Size
     size: Size
     do_center_crop: bool = True
+    rules = (Exact,)
 
     def __call__(self, image):
         if not self.do_center_crop:

@@ -4,13 +4,13 @@ Steps before ``Rescale`` work on uint8, as Pillow does; ``Rescale`` makes float3
 map (``on_map``), without mixing labels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from PIL import Image
 
 from catalog.errors import ProcessorError
-from catalog.processors.image.sizes import Size
+from catalog.processors.image.sizes import Exact, Size
 
 NEAREST, LANCZOS, BILINEAR, BICUBIC = 0, 1, 2, 3  # Pillow's numbers, which published files hold
 
@@ -21,9 +21,14 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 def resize(image, height, width, resample):
     """Pillow's resampling of uint8 [H, W, 3] or of a label map int32 [H, W]."""
-    if image.shape[:2] == (height, width):
+    h, w = image.shape[:2]
+    if (h, w) == (height, width):
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), resample))
+    page = Image.fromarray(np.ascontiguousarray(image))
+    if h > height and h - height > 2 * (w - width):
+        # Each pass rounds to 8 bits, so their order shows. This is the rule of Pillow 13; before, rows always came first.
+        page = page.resize((w, height), resample)
+    return np.asarray(page.resize((width, height), resample))
 
 
 def centre_crop(image, height, width):
@@ -41,7 +46,17 @@ def centre_crop(image, height, width):
 
 
 class Step:
-    """One step; by default it leaves a label map alone."""
+    """One step. ``rules`` are the kinds of size that its size fields may be; a label map it leaves alone by default."""
+
+    rules = (Size,)
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if isinstance(value, Size) and not isinstance(value, self.rules):
+                wanted = " or ".join(" and ".join(f.name for f in fields(rule)) for rule in self.rules)
+                raise ProcessorError(f"{name}: expected {wanted}, found {value}")
+            if name.endswith("resample") and value not in tuple(Image.Resampling):
+                raise ProcessorError(f"{name}: expected a number of Pillow's filters, 0 to 5, found {value}")
 
     def on_map(self, labels):
         return labels
@@ -88,6 +103,7 @@ class CenterCrop(Step):
 
     crop_size: Size
     do_center_crop: bool = True
+    rules = (Exact,)
 
     def __call__(self, image):
         return centre_crop(image, *self.crop_size.fit(*image.shape[:2])) if self.do_center_crop else image
@@ -108,10 +124,10 @@ class Rescale(Step):
 
 @dataclass(frozen=True)
 class Normalize(Step):
-    """(image - mean) / std, per channel, as float32."""
+    """(image - mean) / std, per channel or one number for all, as float32."""
 
-    image_mean: tuple = HALF
-    image_std: tuple = HALF
+    image_mean: tuple | float = HALF
+    image_std: tuple | float = HALF
     do_normalize: bool = True
 
     def __call__(self, image):
