@@ -3,12 +3,20 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import datasets
 import numpy as np
 import pyarrow as pa
 
 Feature = np.ndarray | int | float | str
+
+
+class Ragged(NamedTuple):
+    """Lists of different lengths, joined: ``values`` [total] and ``lengths`` int64 [n]."""
+
+    values: np.ndarray
+    lengths: np.ndarray
 
 
 class Dataset:
@@ -49,6 +57,15 @@ class Dataset:
         indices = indices.tolist() if isinstance(indices, np.ndarray) else indices
         return [self[i] for i in indices]
 
+    def columns(self, rows: np.ndarray) -> dict[str, Ragged | np.ndarray | list[str]]:
+        """The features of these examples, in that order, each as one array: no Python object a row."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise IndexError(f"examples {rows.min()} to {rows.max()} of {len(self)}")
+        chunk = np.searchsorted(self._starts, rows, "right") - 1
+        groups = [(k, np.flatnonzero(chunk == k)) for k in np.unique(chunk).tolist()]
+        return {name: self._gather(name, rows, groups) for name in self.fields}
+
     def where(self, i: int) -> str:
         """``train.tsv row 17``."""
         return self.origin(int(i if self._row is None else self._row[i]))
@@ -57,6 +74,25 @@ class Dataset:
         k = bisect_right(self._starts, i) - 1
         columns, j = self._chunks[k], i - self._starts[k]
         return {name: columns[name](j) for name in self.fields}
+
+    def _gather(self, name: str, rows: np.ndarray, groups: list[tuple[int, np.ndarray]]):
+        column = self._chunks[0][name]
+        if isinstance(column.values, pa.Array):
+            return [self._get(i)[name] for i in rows.tolist()]
+        if column.offsets is None:
+            out = np.empty(len(rows), column.values.dtype)
+            for k, at in groups:
+                out[at] = self._chunks[k][name].values[rows[at] - self._starts[k]]
+            return out
+        begins, lengths = np.empty((2, len(rows)), np.int64)
+        for k, at in groups:
+            offsets, j = self._chunks[k][name].offsets, rows[at] - self._starts[k]
+            begins[at], lengths[at] = offsets[j], offsets[j + 1] - offsets[j]
+        places, out = np.cumsum(lengths) - lengths, np.empty(lengths.sum(), column.values.dtype)
+        for k, at in groups:
+            values = self._chunks[k][name].values
+            out[_spans(places[at], lengths[at])] = values[_spans(begins[at], lengths[at])]
+        return Ragged(out, lengths)
 
     def _whole(self, name: str, dtype: type) -> np.ndarray:
         return np.concatenate([np.zeros(0, dtype), *(columns[name].values for columns in self._chunks)])
@@ -79,3 +115,8 @@ class _Column:
             return self.values[self.offsets[j] : self.offsets[j + 1]]
         value = self.values[j]
         return value.as_py() if isinstance(value, pa.Scalar) else value.item()
+
+
+def _spans(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The numbers of every range ``begins[i]`` to ``begins[i] + lengths[i]``, one after the other."""
+    return np.repeat(begins - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())

@@ -1,6 +1,7 @@
 """Rows -> features, once for the same content, processor and options: ``cache.once`` around a processing function."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from trainer.data.rows import RowError, Rows
 from trainer.errors import DataError
 
 CHUNK = 4096  # rows given to the processor at a time; a tokenizer spreads them over its threads
+WRITE = 1 << 26  # bytes in one record batch of the file: few and large, so that a batch of rows lies in few of them
 
 Process = Callable[[dict[str, list]], dict[str, Sequence]]
 
@@ -34,25 +36,24 @@ def prepare(
     """
 
     def build(target: Path, announce: Say) -> dict:
-        count, schema = 0, None
-        with pa.OSFile(str(target), "wb") as sink:
-            writer = None
-            try:
-                for start in range(0, len(rows), CHUNK):
-                    table = _features(rows, process, start, length)
-                    if schema is not None and table.schema != schema:
-                        raise DataError(
-                            f"the rows from {rows.where(start)} on were prepared as {_types(table.schema)}, those before "
-                            f"as {_types(schema)}; a feature has one type"
-                        )
-                    schema = table.schema
-                    writer = writer or pa.ipc.new_stream(sink, schema)
-                    writer.write_table(table)
-                    count += len(table)
-                    announce(f"preparing {min(start + CHUNK, len(rows)):,} of {len(rows):,} rows")
-            finally:
-                if writer:
-                    writer.close()
+        count, schema, waiting = 0, None, []
+        with ExitStack() as stack:
+            sink = stack.enter_context(pa.OSFile(str(target), "wb"))
+            for start in range(0, len(rows), CHUNK):
+                table = _features(rows, process, start, length)
+                if schema is not None and table.schema != schema:
+                    raise DataError(
+                        f"the rows from {rows.where(start)} on were prepared as {_types(table.schema)}, those before "
+                        f"as {_types(schema)}; a feature has one type"
+                    )
+                if schema is None:
+                    schema, writer = table.schema, stack.enter_context(pa.ipc.new_stream(sink, table.schema))
+                waiting.append(table)
+                count += len(table)
+                if sum(table.nbytes for table in waiting) > WRITE or start + CHUNK >= len(rows):
+                    writer.write_table(pa.concat_tables(waiting).combine_chunks())
+                    waiting.clear()
+                announce(f"preparing {min(start + CHUNK, len(rows)):,} of {len(rows):,} rows")
         if not count:
             raise DataError(f"{rows.where.files[0][0]}: no examples were made of {len(rows):,} rows")
         return {"rows": count}
@@ -77,10 +78,17 @@ def _features(rows: Rows, process: Process, start: int, length: str) -> pa.Table
     for name, values in made.items():
         if len(values) != len(sizes) or (owners is None and len(values) != count):
             raise ValueError(f"the processor made {len(values)} {name!r} and {len(sizes)} {length!r} of {count} rows")
+
+    def place(i: int) -> str:
+        return rows.where(start + int(i if owners is None else owners[i]))
+
     if not sizes.all():
-        first = int(np.flatnonzero(sizes == 0)[0])
-        raise DataError(f"{rows.where(start + int(first if owners is None else owners[first]))}: no tokens")
+        raise DataError(f"{place(int(np.flatnonzero(sizes == 0)[0]))}: no tokens")
     columns = {name: _array(name, values) for name, values in made.items()}
+    for name, column in columns.items():
+        if column.null_count:
+            first = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+            raise DataError(f"{place(first)}: {name!r} was given no value")
     columns["length"] = pa.array(sizes)
     if owners is not None:
         columns["row"] = pa.array(owners + start)

@@ -1,0 +1,176 @@
+"""Which rows make up which batch: a pure function of (seed, epoch, step), the same for every number of ranks and workers.
+
+A batch here is the global one, of all ranks together; ``batch.tokens`` and ``batch.size`` are its budget. Ranks share it
+out row by row. The state of a run's data is therefore (epoch, step), and any step can be asked for at once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xxhash
+
+from trainer.data.cache import digest
+from trainer.data.order import Order
+from trainer.errors import DataError
+from trainer.options import BatchOptions
+
+WINDOW = (
+    64  # batches whose rows are sorted by length together: wide enough to waste little, narrow enough to stay random
+)
+
+
+class Epoch(NamedTuple):
+    """The rows of an epoch in order, and where each micro batch begins and ends among them."""
+
+    rows: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+class BatchPlan:
+    """The batches of a data set with these ``lengths`` (tokens of each row, int [n]).
+
+    seed    None: rows in the given order, for evaluation; each exactly once either way
+    rank    whose share of each batch is handed out, of ``world``
+
+    Layouts: ``unpadded`` takes rows as they come until their tokens fill the budget; ``bucketed`` sorts a window of
+    about 64 batches by length, cuts it so that the padded batch fits the budget and shuffles those batches; ``padded``
+    makes every row ``max_length`` wide. Within a batch rows are sorted by length, so that equal ones are neighbours.
+    DataError when a row is longer than ``max_length`` or the token budget.
+    """
+
+    def __init__(self, lengths: np.ndarray, options: BatchOptions, seed: int | None, rank: int = 0, world: int = 1):
+        if (options.tokens is None) == (options.size is None):
+            raise DataError("exactly one of batch.tokens and batch.size must be given; set the other to null")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} of {world}")
+        self.lengths, self.options, self.seed, self.rank, self.world = lengths, options, seed, rank, world
+        self._order = Order(len(lengths), seed)
+        self._known: dict[int, Epoch] = {}
+        if len(lengths):
+            self._check(int(lengths.argmax()))
+
+    def steps(self, epoch: int) -> int:
+        """Optimizer steps of an epoch; the last may have fewer than ``accumulate`` micro batches."""
+        return -(-len(self.epoch(epoch).starts) // self.options.accumulate)
+
+    def step(self, epoch: int, step: int) -> list[np.ndarray]:
+        """This rank's rows of each micro batch of an optimizer step, sorted by length.
+
+        The shares of a batch differ by at most one row and about equal tokens; one is empty where a batch has fewer
+        rows than there are ranks.
+        """
+        return [self.share(rows) for rows in self.global_step(epoch, step)]
+
+    def global_step(self, epoch: int, step: int) -> list[np.ndarray]:
+        """All rows of each micro batch of an optimizer step, sorted by length."""
+        if not 0 <= step < self.steps(epoch):
+            raise IndexError(f"step {step} of {self.steps(epoch)} in epoch {epoch}")
+        rows, starts, ends = self.epoch(epoch)
+        first = step * self.options.accumulate
+        micros = range(first, min(first + self.options.accumulate, len(starts)))
+        return [self._sorted(rows[starts[i] : ends[i]]) for i in micros]
+
+    def share(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of a batch sorted by length that are this rank's: dealt out to and fro, which evens out the tokens."""
+        turn, place = np.divmod(np.arange(len(rows)), self.world)
+        return rows[np.where(turn % 2 == 0, place, self.world - 1 - place) == self.rank]
+
+    def worst(self) -> np.ndarray:
+        """Rows of the largest batch there can be in any epoch: the longest ones, as many as fit."""
+        longest = np.argsort(-self.lengths, kind="stable")[: self.options.size or self.options.tokens]
+        lengths, tokens = self.lengths[longest].astype(np.int64), self.options.tokens
+        if tokens is not None:
+            slots = np.cumsum(lengths) if self.options.layout == "unpadded" else self._width(lengths.max(initial=0)) * (
+                1 + np.arange(len(lengths)))  # fmt: skip
+            longest = longest[: np.searchsorted(slots, tokens, "right")]
+        return self.share(self._sorted(longest))
+
+    def padding(self, epoch: int) -> float:
+        """Share of the computed positions of an epoch that hold no token."""
+        rows, starts, ends = self.epoch(epoch)
+        if self.options.layout == "unpadded" or not len(rows):
+            return 0.0
+        widths = self._width(self.lengths[rows[ends - 1]]).astype(np.int64)  # in buckets the last row is the longest
+        return 1 - float(self.lengths.sum(dtype=np.int64)) / float((widths * (ends - starts)).sum())
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that decides which row is in which step; not of rank and world. (epoch, step) of another
+        identity means other rows."""
+        o, lengths = self.options, np.ascontiguousarray(self.lengths, dtype="<i4")
+        content = xxhash.xxh3_128_hexdigest(lengths.tobytes())
+        return digest(content, o.layout, o.tokens, o.size, o.max_length, o.accumulate, self.seed, WINDOW)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def epoch(self, epoch: int) -> Epoch:
+        """Order and cuts of an epoch, computed from the lengths (a tenth of a second for a million rows) and kept."""
+        if epoch not in self._known:
+            made = self._make(epoch)
+            self._known = {**dict(list(self._known.items())[-1:]), epoch: made}
+        return self._known[epoch]
+
+    def _make(self, epoch: int) -> Epoch:
+        rows = self._order.index(epoch, np.arange(len(self)))
+        lengths = self.lengths[rows].astype(np.int64)
+        if self.options.layout != "bucketed" and self.seed is not None:
+            ends = self._cut(lengths)
+            return Epoch(rows, np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
+        every, starts, ends = self._window(lengths), [], []
+        for window, low in enumerate(range(0, len(rows), every)):
+            inside = slice(low, low + every)
+            by_length = np.argsort(lengths[inside], kind="stable")
+            rows[inside], lengths[inside] = rows[inside][by_length], lengths[inside][by_length]
+            cuts = self._cut(lengths[inside])
+            seed = None if self.seed is None else self.seed + 1 + window
+            mixed = Order(len(cuts), seed).index(epoch, np.arange(len(cuts)))
+            starts.append(low + np.concatenate([[0], cuts[:-1]]).astype(np.int64)[mixed])
+            ends.append(low + cuts[mixed])
+        none = [np.zeros(0, np.int64)]
+        return Epoch(rows, np.concatenate(starts or none), np.concatenate(ends or none))
+
+    def _window(self, lengths: np.ndarray) -> int:
+        """Rows sorted together: ``WINDOW`` batches of average length."""
+        size = self.options.size or self.options.tokens / max(1.0, float(lengths.mean()) if len(lengths) else 1.0)
+        return max(1, int(WINDOW * size))
+
+    def _cut(self, lengths: np.ndarray) -> np.ndarray:
+        """Ends of the batches that rows of these lengths, in this order, fall into."""
+        n, tokens, layout = len(lengths), self.options.tokens, self.options.layout
+        if tokens is None or layout == "padded":
+            size = self.options.size or tokens // self.options.max_length
+            return np.minimum(np.arange(size, n + size, size), n)[: -(-n // size)]
+        ends, start = [], 0
+        sums = np.cumsum(lengths)
+        while start < n:
+            if layout == "unpadded":
+                before = sums[start - 1] if start else 0
+                start = int(np.searchsorted(sums, before + tokens, "right"))
+            else:  # sorted, so a batch is as wide as its last row
+                ahead = lengths[start : start + tokens // max(1, int(lengths[start]))]
+                start += int(np.searchsorted(ahead * np.arange(1, len(ahead) + 1), tokens, "right"))
+            ends.append(start)
+        return np.array(ends, dtype=np.int64)
+
+    def _width(self, longest):
+        return np.full_like(longest, self.options.max_length) if self.options.layout == "padded" else longest
+
+    def _sorted(self, rows: np.ndarray) -> np.ndarray:
+        return rows[np.argsort(self.lengths[rows], kind="stable")]
+
+    def _check(self, longest: int) -> None:
+        length, o = int(self.lengths[longest]), self.options
+        if length > o.max_length:
+            raise DataError(
+                f"row {longest} has {length} tokens, batch.max_length is {o.max_length}: cut it when preparing"
+            )
+        needed = o.max_length if o.layout == "padded" else length
+        if o.tokens is not None and needed > o.tokens:
+            raise DataError(
+                f"batch.tokens={o.tokens} does not hold one row of {needed} tokens"
+                + (f" (batch.layout=padded makes every row batch.max_length={o.max_length} wide)" if needed > length
+                   else f" (row {longest})")
+                + "; raise batch.tokens or lower batch.max_length"
+            )  # fmt: skip

@@ -1,0 +1,154 @@
+"""The next batches, made ready behind the step that runs."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from trainer.data.batches import BatchPlan
+from trainer.data.collate import Collate, tensors
+from trainer.data.dataset import Dataset
+from trainer.errors import DataError
+
+Arrays = dict[str, np.ndarray]
+
+
+class Maker(NamedTuple):
+    """All that a worker needs to make any batch."""
+
+    dataset: Dataset
+    plan: BatchPlan
+    collate: Collate
+
+    def step(self, epoch: int, step: int) -> list[Arrays]:
+        """The micro batches of one optimizer step."""
+        return [self.batch(rows) for rows in self.plan.step(epoch, step)]
+
+    def batch(self, rows: np.ndarray) -> Arrays:
+        """One batch; an error becomes a DataError that names the row that causes it alone."""
+        try:
+            return self.collate.arrays(self.dataset.columns(rows), rows)
+        except Exception as error:
+            for row in rows.tolist():
+                try:
+                    self.collate.arrays(self.dataset.columns([row]), [row])
+                except Exception as cause:
+                    reason = f"{type(cause).__name__}: {cause}"
+                    raise DataError(
+                        f"row {row} ({self.dataset.where(row)}) cannot be made a batch of: {reason}"
+                    ) from cause
+            raise DataError(
+                f"rows {rows.tolist()} cannot be made one batch: {type(error).__name__}: {error}"
+            ) from error
+
+
+class Loader:
+    """A feed (:class:`trainer.task.Feed`): the batches of a plan, prepared by ``workers`` while the model computes.
+
+    workers    0 prepares each batch when it is asked for; the batches are the same for any number
+    kind       "thread" for features that only need joining; "process" where preparing them holds the interpreter
+    prefetch   optimizer steps made ready ahead
+    pin        put tensors into pinned memory, from which copies to a GPU overlap with computing; None: where CUDA is
+
+    ``waited`` counts the seconds that the consumer stood still for data, since the loader was made.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        plan: BatchPlan,
+        collate: Collate,
+        workers: int = 1,
+        kind: Literal["thread", "process"] = "thread",
+        prefetch: int = 4,
+        pin: bool | None = None,
+    ):
+        self.dataset, self.plan, self.collate = dataset, plan, collate
+        self.workers, self.kind, self.prefetch = workers, kind, max(1, prefetch)
+        self.pin = torch.cuda.is_available() if pin is None else pin
+        self.waited = 0.0
+        self._maker = Maker(dataset, plan, collate)
+        self._pool: Executor | None = None
+
+    def steps(self, epoch: int) -> int:
+        """Optimizer steps in an epoch."""
+        return self.plan.steps(epoch)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[dict[str, torch.Tensor]]]:
+        """The micro batches of each optimizer step of an epoch, from step ``start`` on; closing it drops what is ahead.
+
+        DataError names the row that a batch could not be made of.
+        """
+        ahead: deque[Future | int] = deque()
+        todo = iter(range(start, self.steps(epoch)))
+        try:
+            for step in todo:
+                ahead.append(self._submit(epoch, step))
+                if len(ahead) > self.prefetch * bool(self.workers):
+                    yield self._take(epoch, ahead.popleft())
+            while ahead:
+                yield self._take(epoch, ahead.popleft())
+        finally:
+            for item in ahead:
+                if isinstance(item, Future):
+                    item.cancel()
+
+    def worst(self) -> dict[str, torch.Tensor] | None:
+        """The largest batch that any epoch can bring; None without rows."""
+        rows = self.plan.worst()
+        return self._tensors(self._maker.batch(rows)) if len(rows) else None
+
+    def close(self) -> None:
+        """End the workers; a later epoch starts them again."""
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _submit(self, epoch: int, step: int) -> Future | int:
+        if not self.workers:
+            return step
+        if self._pool is None and self.kind == "thread":
+            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="data")
+        elif self._pool is None:
+            self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"), _start, (self._maker,))
+        return self._pool.submit(*((self._maker.step,) if self.kind == "thread" else (_step,)), epoch, step)
+
+    def _take(self, epoch: int, item: Future | int) -> list[dict[str, torch.Tensor]]:
+        began = time.perf_counter()
+        try:
+            made = item.result() if isinstance(item, Future) else self._maker.step(epoch, item)
+            return [self._tensors(arrays) for arrays in made]
+        except BrokenProcessPool:
+            self.close()
+            raise DataError("a process that prepares batches was killed; was the machine out of memory?") from None
+        finally:
+            self.waited += time.perf_counter() - began
+
+    def _tensors(self, arrays: Arrays) -> dict[str, torch.Tensor]:
+        made = tensors(arrays)
+        return {name: tensor.pin_memory() for name, tensor in made.items()} if self.pin else made
+
+
+_maker: Maker | None = None  # in a worker process
+
+
+def _start(maker: Maker) -> None:
+    global _maker
+    _maker = maker
+    torch.set_num_threads(1)
+
+
+def _step(epoch: int, step: int) -> list[Arrays]:
+    return _maker.step(epoch, step)
