@@ -3,7 +3,8 @@
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 INTERRUPTED = 130  # stopped by ^C where there was nothing to save; the trainer's own stop exits 5
 
@@ -12,11 +13,12 @@ def main(argv: Sequence[str]) -> int:
     """Do what ``argv`` (without the program's name) asks for and return the exit code."""
     started = time.perf_counter()
     try:
-        loaded = configure(argv)
+        start = prepare(argv)
     except Exception as error:
         return report(error, f"\n   nothing was loaded; {time.perf_counter() - started:.1f} s")
     try:
-        return 0 if loaded is None else launch(loaded)
+        start()
+        return 0
     except KeyboardInterrupt:
         print("stopped; nothing was saved", file=sys.stderr)
         return INTERRUPTED
@@ -24,31 +26,28 @@ def main(argv: Sequence[str]) -> int:
         return report(error)
 
 
-def configure(argv: Sequence[str]):
-    """The checked configuration, or None where ``argv`` asked to be shown something. Raises ``OptionError``."""
+def prepare(argv: Sequence[str]) -> Callable[[], None]:
+    """What is left to do once ``argv`` is known to be good. Raises ``OptionError``."""
     from launchers.config import flags, render
-    from launchers.config.load import load
+    from launchers.config.load import load_line
     from launchers.config.tree import read_tree
 
     line = flags.split(argv)
     if line.help or not line.settings:
-        print(render.usage(read_tree(line.folders)))
-        return None
-    loaded = load(argv)
+        return partial(print, render.usage(read_tree(line.folders)))
+    if line.multirun:
+        from launchers import sweep
+
+        return partial(sweep.run, sweep.plan(line))
+    loaded = load_line(line)
     verb, what = loaded.command
     if verb == "explain":
-        print(render.explain(loaded, what))
-    elif verb == "print":
-        print(render.document(loaded), end="")
-    return loaded if verb == "run" else None
-
-
-def launch(loaded) -> int:
-    """Hand the configuration to the launcher it names."""
+        return partial(print, render.explain(loaded, what))
+    if verb == "print":
+        return partial(print, render.document(loaded), end="")
     from launchers import local
 
-    local.launch(loaded)
-    return 0
+    return partial(local.launch, loaded)
 
 
 def report(error: Exception, ending: str = "") -> int:

@@ -12,11 +12,11 @@ from launchers.config.render import document
 from launchers.config.saved import NAME
 
 
-def launch(loaded: Loaded) -> None:
+def launch(loaded: Loaded) -> float | None:
     """Give the run its folder, write its configuration there and run the recipe.
 
-    A run that is continued keeps its folder and the configuration written there. Raises whatever the recipe raises;
-    every error that a user can cause carries ``exit_code``.
+    A run that is continued keeps its folder and the configuration written there. Returns the figure that the recipe
+    was to improve, if it measured one. Raises whatever the recipe raises; what a user can cause carries ``exit_code``.
     """
     config, text = loaded.config, document(loaded)
     if config.resume is None:
@@ -25,7 +25,7 @@ def launch(loaded: Loaded) -> None:
         config = dataclasses.replace(config, run_dir=str(folder))
     from recipes.run import run  # heavy: only for a configuration that is known to be good
 
-    run(config)
+    return run(config)
 
 
 def run_folder(pattern: str, recipe: str, task: str, text: str) -> Path:

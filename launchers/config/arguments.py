@@ -1,6 +1,7 @@
 """The command line, argument by argument, in Hydra's grammar: ``key=value``, ``group=option``, ``+key=value``, ``~key``."""
 
 import re
+import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from hydra.errors import HydraException
 
 from launchers.config import schema
 from launchers.config.errors import OptionError
-from launchers.config.values import is_text
+from launchers.config.values import accepts, is_text
 
 _SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*?)(?P<set>\s*=\s*(?P<value>.*))?", re.DOTALL)
 
@@ -63,10 +64,8 @@ def parse(position: int, argument: str, commands: Iterable[str] = ()) -> Argumen
             raise OptionError(f"'{argument}': a run needs its {name}", where, (f"choose another: {name}=OPTION",))
         return Argument(position, name, _unquote(text).strip(), text)
     if name in schema.sections():
-        below = [k for k in schema.table() if k.startswith(f"{name}.")]
-        raise OptionError(
-            f"'{name}' is a section and has no value of its own", where, (f"set one of {', '.join(below)}",)
-        )
+        hint = f"below it: {', '.join(schema.below(name))}"
+        raise OptionError(f"'{name}' is a section and has no value of its own", where, (hint,))
     if key is None:
         raise UnknownKey(name, where)
     if sign == "~":
@@ -78,8 +77,8 @@ def parse(position: int, argument: str, commands: Iterable[str] = ()) -> Argumen
 
 def _value(key: schema.Key, name: str, text: str, where: str) -> Any:
     """The value behind ``=``. Free text is taken as typed, everything else is read by Hydra's grammar."""
-    if not text:
-        raise OptionError(f"{name}= has no value", where, (_off(key),))
+    if not text or text == "???":  # Hydra's word for a value that is still to come
+        raise OptionError(f"{name}={text}: no value", where, (_off(key),))
     if is_text(key) and text != "null" and "${" not in text:
         return _unquote(text)
     try:
@@ -101,11 +100,8 @@ def _unquote(text: str) -> str:
 
 
 def _off(key: schema.Key) -> str:
-    return (
-        f"to switch it off: {key.name}=null"
-        if type(None) in getattr(key.type, "__args__", ())
-        else f"see: explain={key.name}"
-    )
+    optional = type(None) in typing.get_args(key.type)
+    return f"to switch it off: {key.name}=null" if optional else f"accepts: {accepts(key)}"
 
 
 def _no_value(name: str, where: str) -> OptionError:

@@ -3,11 +3,11 @@
 Order, later wins: options of the groups (Hydra's defaults list), the recipe, its scale, the command line.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -49,20 +49,21 @@ def compose(tree: Tree, recipe: Recipe | None, scale: str, arguments: Sequence[A
     layer = recipe.scale(scale) if recipe else []
     chosen = {e.name: Origin(e.where + note, e.text) for e in layer if e.name in schema.GROUPS}
     chosen |= {a.key: Origin(a.where, a.value) for a in arguments if a.chooses}
-    config, files, options = _compose_groups(tree, {group: origin.text for group, origin in chosen.items()})
+    files, options = _files(tree, tuple((group, origin.text) for group, origin in chosen.items()))
     written = {**tree.choices(), **(recipe.choices() if recipe else {})}
-    taken = {g: chosen.get(g) or Origin(written[g].where, option) for g, option in options.items()}
+    taken = {group: chosen.get(group) or Origin(written[group].where, option) for group, option in options.items()}
+    config = OmegaConf.create()
     origins: dict[str, list[Origin]] = {}
-    for name, prefix in files:
+    for name, section in files:
+        prefix = f"{section}." if section else ""
         for entry in read(tree.path(name)).entries():
             if entry.name.partition(".")[0] in (HEAD if name.startswith("recipe/") else ("defaults", "hydra")):
                 continue
             refuse_unknown(entry, prefix)
-            origins.setdefault(prefix + entry.name, []).append(Origin(entry.where, entry.text))
+            _set(config, origins, prefix + entry.name, entry.value, Origin(entry.where, entry.text))
     for entry in layer:
         if entry.name not in schema.GROUPS:
-            OmegaConf.update(config, entry.name, entry.value, force_add=True)
-            origins.setdefault(entry.name, []).append(Origin(entry.where + note, entry.text))
+            _set(config, origins, entry.name, entry.value, Origin(entry.where + note, entry.text))
     apply(config, origins, arguments)
     return Composed(flat(config, origins), origins, taken)
 
@@ -79,35 +80,35 @@ def apply(config: DictConfig, origins: dict[str, list[Origin]], arguments: Seque
             del OmegaConf.select(config, above)[leaf]
             origins.pop(argument.key, None)
             continue
-        OmegaConf.update(config, argument.key, argument.value, force_add=True)
-        names = [argument.key]
-        if isinstance(argument.value, Mapping):
-            names = [f"{argument.key}.{name}" for name in argument.value]
-        for name in names:
-            text = argument.text if name == argument.key else show(OmegaConf.select(config, name))
-            origins.setdefault(name, []).append(Origin(argument.where, text))
+        if isinstance(argument.value, Mapping) and schema.find(argument.key).is_open:
+            for leaf, value in argument.value.items():
+                _set(config, origins, f"{argument.key}.{leaf}", value, Origin(argument.where, show(value)))
+        else:
+            _set(config, origins, argument.key, argument.value, Origin(argument.where, argument.text))
 
 
-def _compose_groups(tree: Tree, choices: Mapping[str, str]) -> tuple[DictConfig, list[tuple[str, str]], dict[str, str]]:
-    """Hydra's composition: the values, the files in their order with the prefix of their keys, the options taken."""
-    overrides = [f"{group}={option}" for group, option in choices.items()]
+@functools.lru_cache(maxsize=256)
+def _files(tree: Tree, choices: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
+    """Hydra's answer to the choices: the files in their order, each with its section, and the option of every group."""
+    overrides = [f"{group}={option}" for group, option in choices]
     if len(tree.folders) > 1:
         overrides.append(f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in tree.folders[1:])}]")
     try:
         with initialize_config_dir(config_dir=str(tree.folders[0]), version_base="1.3"):
-            config = hydra_compose("config", overrides=overrides)
-            loader = GlobalHydra.instance().config_loader()
-            found = loader.compute_defaults_list("config", overrides, RunMode.RUN)
+            found = GlobalHydra.instance().config_loader().compute_defaults_list("config", overrides, RunMode.RUN)
     except (HydraException, OmegaConfBaseException):
         raise OptionError("the 'defaults:' lists of these options do not fit together", ", ".join(overrides)) from None
-    OmegaConf.set_struct(config, False)
-    files = [
-        (item.config_path, f"{item.package}." if item.package else "")
+    files = tuple(
+        (item.config_path, item.package or "")
         for item in found.defaults
-        if item.config_path and not item.config_path.startswith("hydra") and item.package != "hydra"
-    ]
-    options = {group: option for group, option in found.overrides.known_choices.items() if group in schema.GROUPS}
-    return config, files, options
+        if item.config_path and not item.config_path.startswith("hydra/")
+    )
+    return files, {group: option for group, option in found.overrides.known_choices.items() if group in schema.GROUPS}
+
+
+def _set(config: DictConfig, origins: dict[str, list[Origin]], name: str, value: Any, origin: Origin) -> None:
+    OmegaConf.update(config, name, value, merge=False, force_add=True)
+    origins.setdefault(name, []).append(origin)
 
 
 def flat(config: DictConfig, origins: Mapping[str, Sequence[Origin]]) -> dict[str, Any]:
@@ -116,12 +117,12 @@ def flat(config: DictConfig, origins: Mapping[str, Sequence[Origin]]) -> dict[st
     for name, key in schema.table().items():
         try:
             value = OmegaConf.select(config, name, throw_on_missing=True)
-            if isinstance(value, (DictConfig,)) or OmegaConf.is_list(value):
+            if OmegaConf.is_config(value):
                 value = OmegaConf.to_container(value, resolve=True)
         except OmegaConfBaseException:
             origin = origins[name][-1] if name in origins else Origin("conf/config.yaml", "???")
             raise OptionError(
                 f"{name}={origin.text} refers to a key that is not there", origin.where, ("write ${section.key}",)
             ) from None
-        values[name] = dict(value) if key.is_open and value else ({} if key.is_open else value)
+        values[name] = {} if key.is_open and value is None else value
     return values

@@ -94,7 +94,7 @@ def _about(name: str, composed: Composed) -> tuple[str, ...]:
         origin = composed.options.get(name)
         return (origin.where, f"now {origin.text}") if origin else ()
     if name in schema.sections():
-        return (f"it has {', '.join(k.rpartition('.')[2] for k in schema.table() if k.startswith(f'{name}.'))}",)
+        return (f"below it: {', '.join(schema.below(name))}",)
     if name in COMMANDS:
         return (COMMANDS[name],)
     origins = composed.origins.get(name)

@@ -20,7 +20,7 @@ def distance(a: str, b: str) -> int:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` most likely stands for, or None when nothing is near.
 
-    A right last word in a wrong section (``train.lr`` for ``optim.lr``) counts as two edits.
+    A right last word counts as one edit without its section (``lr`` for ``optim.lr``), as two in a wrong one.
     """
     scored = sorted((_score(name, candidate), i, candidate) for i, candidate in enumerate(known))
     if not scored:
@@ -35,5 +35,5 @@ def _score(name: str, candidate: str) -> int:
     if "." in candidate and len(leaf) > 1:
         apart = distance(leaf, other)
         if apart <= len(leaf) // 4:
-            score = min(score, 2 + apart)
+            score = min(score, apart + (2 if "." in name else 1))
     return score

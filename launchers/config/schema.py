@@ -78,6 +78,11 @@ def sections() -> tuple[str, ...]:
     return tuple(dict.fromkeys(key.section for key in table().values() if key.section))
 
 
+def below(section: str) -> list[str]:
+    """The last words of the keys of a section."""
+    return [name.removeprefix(f"{section}.") for name in table() if name.startswith(f"{section}.")]
+
+
 def find(name: str) -> Key | None:
     """The key called ``name``, or the open key above it (``model.config`` for ``model.config.depth``)."""
     if name in table():

@@ -9,7 +9,7 @@ from launchers.config import schema
 from launchers.config.errors import OptionError
 from launchers.config.files import ConfigFile, Entry, read, shorten
 from launchers.config.nearest import nearest
-from launchers.config.values import check
+from launchers.config.values import choices
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 _CHOICE = "write   - override /group: option"
@@ -99,15 +99,17 @@ class Recipe:
             if not isinstance(self.file.data.get(name), kind) or not self.file.data[name]:
                 form = {str: "one line of text", list: "a list of names", dict: "a mapping with demo and full"}[kind]
                 raise OptionError(f"a recipe needs '{name}', {form}", self.file.line(name))
-        scales = schema.table()["scale"]
+        scales = choices(schema.table()["scale"])
         for entry in self.file.entries("scales", deep=False):
-            try:
-                check(scales, entry.name)
-            except ValueError:
-                raise OptionError(
-                    f"unknown scale '{entry.name}'", entry.where, ("a recipe has: demo | full",)
-                ) from None
+            if entry.name not in scales:
+                raise OptionError(f"unknown scale '{entry.name}'", entry.where, (f"accepts: {' | '.join(scales)}",))
+        for scale in scales:
+            if scale not in self.file.data["scales"]:
+                raise OptionError(f"a recipe needs the scale '{scale}'", self.file.line("scales"))
         for entry in self.settings:
+            if entry.name in schema.GROUPS:
+                hint = f"- override /{entry.name}: {entry.text}"
+                raise OptionError(f"an option of group '{entry.name}' goes below 'defaults:'", entry.where, (hint,))
             refuse_unknown(entry)
             if schema.table()[schema.find(entry.name).name].meta.get("option"):
                 group = entry.name.partition(".")[0]
@@ -116,7 +118,7 @@ class Recipe:
                     entry.where,
                     (f"write below 'defaults:'   - override /{group}: {entry.text}",),
                 )
-        for scale in ("demo", "full"):
+        for scale in scales:
             for entry in self.scale(scale):
                 if entry.name in schema.GROUPS:
                     tree.require(entry.name, str(entry.value), entry.where)
@@ -148,6 +150,8 @@ class Recipe:
 def refuse_unknown(entry: Entry, prefix: str = "") -> None:
     """Refuse a key of a file that the configuration does not have."""
     name = prefix + entry.name
+    if name in schema.sections():
+        raise OptionError(f"'{name}' is a section", entry.where, (f"below it: {', '.join(schema.below(name))}",))
     if schema.find(name) is None:
         meant = nearest(name, schema.table())
         shown = meant.removeprefix(prefix) if meant else ""
