@@ -141,3 +141,14 @@ class DoubleScored(Output):
     past_key_values: tuple | None = None
     hidden_states: Tensors | None = None
     attentions: Tensors | None = None
+
+
+@output
+class AlbertPreTrained(Output):
+    """ALBERT's two pre-training heads: ``prediction_logits`` [B, T, vocab], ``sop_logits`` [B, 2]."""
+
+    loss: Tensor | None = None
+    prediction_logits: Tensor
+    sop_logits: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None

@@ -7,6 +7,18 @@ from catalog.errors import UnknownModel, closest
 # model_type of a published config.json -> the page's class, and the published class names with the head each stands for
 # (None: the bare backbone). Sorted by model_type.
 PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
+    "albert": (
+        "catalog.models.albert:Albert",
+        {
+            "AlbertModel": None,
+            "AlbertForMaskedLM": "masked-lm",
+            "AlbertForPreTraining": "pre-training",
+            "AlbertForSequenceClassification": "sequence-classification",
+            "AlbertForTokenClassification": "token-classification",
+            "AlbertForQuestionAnswering": "question-answering",
+            "AlbertForMultipleChoice": "multiple-choice",
+        },
+    ),
     "bert": (
         "catalog.models.bert:Bert",
         {
@@ -21,6 +33,42 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "BertForMultipleChoice": "multiple-choice",
         },
     ),
+    "camembert": (
+        "catalog.models.roberta:Roberta",
+        {
+            "CamembertModel": None,
+            "CamembertForMaskedLM": "masked-lm",
+            "CamembertForCausalLM": "causal-lm",
+            "CamembertForSequenceClassification": "sequence-classification",
+            "CamembertForTokenClassification": "token-classification",
+            "CamembertForQuestionAnswering": "question-answering",
+            "CamembertForMultipleChoice": "multiple-choice",
+        },
+    ),
+    "distilbert": (
+        "catalog.models.distilbert:DistilBert",
+        {
+            "DistilBertModel": None,
+            "DistilBertForMaskedLM": "masked-lm",
+            "DistilBertForSequenceClassification": "sequence-classification",
+            "DistilBertForTokenClassification": "token-classification",
+            "DistilBertForQuestionAnswering": "question-answering",
+            "DistilBertForMultipleChoice": "multiple-choice",
+        },
+    ),
+    "electra": (
+        "catalog.models.electra:Electra",
+        {
+            "ElectraModel": None,
+            "ElectraForMaskedLM": "masked-lm",
+            "ElectraForCausalLM": "causal-lm",
+            "ElectraForPreTraining": "pre-training",
+            "ElectraForSequenceClassification": "sequence-classification",
+            "ElectraForTokenClassification": "token-classification",
+            "ElectraForQuestionAnswering": "question-answering",
+            "ElectraForMultipleChoice": "multiple-choice",
+        },
+    ),
     "gpt2": (
         "catalog.models.gpt2:Gpt2",
         {
@@ -30,6 +78,30 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "GPT2ForSequenceClassification": "sequence-classification",
             "GPT2ForTokenClassification": "token-classification",
             "GPT2ForQuestionAnswering": "question-answering",
+        },
+    ),
+    "roberta": (
+        "catalog.models.roberta:Roberta",
+        {
+            "RobertaModel": None,
+            "RobertaForMaskedLM": "masked-lm",
+            "RobertaForCausalLM": "causal-lm",
+            "RobertaForSequenceClassification": "sequence-classification",
+            "RobertaForTokenClassification": "token-classification",
+            "RobertaForQuestionAnswering": "question-answering",
+            "RobertaForMultipleChoice": "multiple-choice",
+        },
+    ),
+    "xlm-roberta": (
+        "catalog.models.roberta:Roberta",
+        {
+            "XLMRobertaModel": None,
+            "XLMRobertaForMaskedLM": "masked-lm",
+            "XLMRobertaForCausalLM": "causal-lm",
+            "XLMRobertaForSequenceClassification": "sequence-classification",
+            "XLMRobertaForTokenClassification": "token-classification",
+            "XLMRobertaForQuestionAnswering": "question-answering",
+            "XLMRobertaForMultipleChoice": "multiple-choice",
         },
     ),
 }

@@ -66,7 +66,8 @@ def attend(
 
 def _sdpa(q, k, v, mask, bias, scale, dropout):
     queries, keys = q.shape[2], k.shape[2]
-    is_causal = mask.triangle and bias is None and queries == keys  # the fused kernel skips the upper half unasked
+    # the fused kernel skips the upper half unasked; bool(), as an exported length compares to a symbol
+    is_causal = bool(mask.triangle and bias is None and queries == keys)
     allowed = None if is_causal else mask.allowed(queries, keys, q.device)
     if bias is not None:
         bias = bias.to(q.dtype)

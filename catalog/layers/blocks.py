@@ -22,16 +22,20 @@ class PreNorm(nn.Module):
 
 
 class PostNorm(nn.Module):
-    """norm1(x + attn(x)), then norm2(x + mlp(x)). Vaswani et al., 2017 (arXiv:1706.03762)."""
+    """norm1(x + attn(x)), then norm2(x + mlp(x)). Vaswani et al., 2017 (arXiv:1706.03762).
 
-    def __init__(self, *, attn, mlp, norm1, norm2, dropout=0.0):
+    ``mlp_dropout`` is the rate behind the MLP where it is not ``dropout`` (ALBERT and DistilBERT drop at one place only).
+    """
+
+    def __init__(self, *, attn, mlp, norm1, norm2, dropout=0.0, mlp_dropout=None):
         super().__init__()
         self.attn, self.mlp, self.norm1, self.norm2 = attn, mlp, norm1, norm2
         self.drop = nn.Dropout(dropout)
+        self.mlp_drop = nn.Dropout(dropout if mlp_dropout is None else mlp_dropout)
 
     def forward(self, x, *, mask=None, positions=None, bias=None, cache=None):
         x = self.norm1(x + self.drop(self.attn(x, mask=mask, positions=positions, bias=bias, cache=cache)))
-        return self.norm2(x + self.drop(self.mlp(x)))
+        return self.norm2(x + self.mlp_drop(self.mlp(x)))
 
 
 class CrossPreNorm(nn.Module):

@@ -9,11 +9,12 @@ from torch import nn
 class LearnedPositions(nn.Embedding):
     """A learned vector a position, added to the states; positions [B, T] -> [B, T, width].
 
-    ``offset`` rows stand unused in front (2 in BART and OPT: the published table is that much longer).
+    ``offset`` rows stand unused in front (2 in BART and OPT: the published table is that much longer); row ``pad`` learns
+    nothing.
     """
 
-    def __init__(self, count, width, *, offset=0):
-        super().__init__(count + offset, width)
+    def __init__(self, count, width, *, offset=0, pad=None):
+        super().__init__(count + offset, width, padding_idx=pad)
         self.offset = offset
 
     def forward(self, positions):
@@ -38,9 +39,12 @@ class Rotary(nn.Module):
 
     def tables(self, positions):
         """cos and sin [1 or B, 1, T, size / 2], fp32."""
-        rates = torch.arange(0, self.size, 2, device=positions.device, dtype=torch.float32) / self.size
-        angles = positions[:, None, :, None].float() * torch.pow(self.base, -rates)
+        angles = positions[:, None, :, None].float() * self.rates(positions.device)
         return angles.cos(), angles.sin()
+
+    def rates(self, device):
+        """How far each pair turns from one position to the next, [size / 2], fp32."""
+        return torch.pow(self.base, -torch.arange(0, self.size, 2, device=device, dtype=torch.float32) / self.size)
 
     def turn(self, x, cos, sin):
         """Rotate the first ``size`` elements of x [B, heads, T, d]."""

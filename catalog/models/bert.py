@@ -68,22 +68,19 @@ CONFIG = ConfigMap(
     norm_eps="layer_norm_eps", causal="is_decoder", fixed={"position_embedding_type": "absolute"},
 )  # fmt: skip
 
-NAMES = NameMap(
-    prefix="bert.",
-    legacy=[("**.LayerNorm.gamma", "**.LayerNorm.weight"), ("**.LayerNorm.beta", "**.LayerNorm.bias")],
-    drop=["embeddings.position_ids"],
-    rules=[
-        ("embed.{tokens,positions,segments}.weight", "embeddings.{word,position,token_type}_embeddings.weight"),
-        ("embed.norm.*", "embeddings.LayerNorm.*"),
-        ("layers.{i}.attn.{q,k,v}.*", "encoder.layer.{i}.attention.self.{query,key,value}.*"),
-        ("layers.{i}.attn.out.*", "encoder.layer.{i}.attention.output.dense.*"),
-        ("layers.{i}.norm1.*", "encoder.layer.{i}.attention.output.LayerNorm.*"),
-        ("layers.{i}.mlp.up.*", "encoder.layer.{i}.intermediate.dense.*"),
-        ("layers.{i}.mlp.down.*", "encoder.layer.{i}.output.dense.*"),
-        ("layers.{i}.norm2.*", "encoder.layer.{i}.output.LayerNorm.*"),
-        ("pool.dense.*", "pooler.dense.*"),
-    ],
-)
+RULES = [
+    ("embed.{tokens,positions,segments}.weight", "embeddings.{word,position,token_type}_embeddings.weight"),
+    ("embed.norm.*", "embeddings.LayerNorm.*"),
+    ("layers.{i}.attn.{q,k,v}.*", "encoder.layer.{i}.attention.self.{query,key,value}.*"),
+    ("layers.{i}.attn.out.*", "encoder.layer.{i}.attention.output.dense.*"),
+    ("layers.{i}.norm1.*", "encoder.layer.{i}.attention.output.LayerNorm.*"),
+    ("layers.{i}.mlp.up.*", "encoder.layer.{i}.intermediate.dense.*"),
+    ("layers.{i}.mlp.down.*", "encoder.layer.{i}.output.dense.*"),
+    ("layers.{i}.norm2.*", "encoder.layer.{i}.output.LayerNorm.*"),
+    ("pool.dense.*", "pooler.dense.*"),
+]
+LEGACY = [("**.LayerNorm.gamma", "**.LayerNorm.weight"), ("**.LayerNorm.beta", "**.LayerNorm.bias")]
+NAMES = NameMap(RULES, prefix="bert.", drop=["embeddings.position_ids"], legacy=LEGACY)
 
 VOCAB_RULES = [
     ("transform.{dense,norm}.*", "cls.predictions.transform.{dense,LayerNorm}.*"),
@@ -103,6 +100,7 @@ class Bert(Backbone):
     """
 
     config_class = BertConfig
+    position_pad = None  # RoBERTa has a position of its own for padding
 
     def __init__(self, c: BertConfig, *, pool=True):
         super().__init__()
@@ -110,7 +108,7 @@ class Bert(Backbone):
         norm = partial(nn.LayerNorm, c.width, eps=c.norm_eps)
         self.embed = TokenEmbedding(
             c.vocab, c.width, pad=c.pad_id, segments=c.segments, norm=norm(), dropout=c.dropout,
-            positions=LearnedPositions(c.positions, c.width),
+            positions=LearnedPositions(c.positions, c.width, pad=self.position_pad),
         )  # fmt: skip
         self.layers = Stack(
             PostNorm(
@@ -130,7 +128,7 @@ class Bert(Backbone):
         mask = self.mask(attention_mask, lengths)
         cache = Cache(past_key_values, len(self.layers)) if use_cache or past_key_values else None
         if position_ids is None:
-            position_ids = mask.positions(input_ids.shape[1], cache.length if cache else 0, input_ids.device)
+            position_ids = self.positions(input_ids, mask, cache.length if cache else 0, lengths)
         states = self.embed(input_ids, position_ids, token_type_ids)
         states = self.layers(states, mask=mask, cache=cache)
         return Encoded(
@@ -140,33 +138,39 @@ class Bert(Backbone):
             mask=mask,
         )
 
+    def positions(self, input_ids, mask, past, lengths):
+        """The position of each token [1 or B, T], counted from the first real token of its sequence."""
+        return mask.positions(input_ids.shape[1], past, input_ids.device)
 
-def _dropout(c):
+
+def head_dropout(c):
+    """The dropout rate of task heads."""
     return c.dropout if c.head_dropout is None else c.head_dropout
 
 
-def _transform(c):
+def vocab_transform(c):
+    """What stands before the vocabulary matrix."""
     return VocabTransform(c.width, c.act, norm=nn.LayerNorm(c.width, eps=c.norm_eps))
 
 
 HEADS = {
     "masked-lm": HeadSpec(
-        lambda b, c: MaskedLM(b, c, transform=_transform(c)),
+        lambda b, c: MaskedLM(b, c, transform=vocab_transform(c)),
         NameMap(VOCAB_RULES, tied=COPIES), backbone={"pool": False},
     ),
     "causal-lm": HeadSpec(
-        lambda b, c: CausalLM(b, c, transform=_transform(c)),
+        lambda b, c: CausalLM(b, c, transform=vocab_transform(c)),
         NameMap(VOCAB_RULES, tied=COPIES), backbone={"pool": False},
     ),
     "pre-training": HeadSpec(
-        lambda b, c: MaskedLMAndRelation(b, c, transform=_transform(c)),
+        lambda b, c: MaskedLMAndRelation(b, c, transform=vocab_transform(c)),
         NameMap([*VOCAB_RULES, ("relation.*", RELATION)], tied=COPIES),
     ),
     "next-sentence": HeadSpec(lambda b, c: Classify(b, c, labels=2), NameMap([("out.*", RELATION)])),
-    "sequence-classification": HeadSpec(lambda b, c: Classify(b, c, dropout=_dropout(c)), OUT),
+    "sequence-classification": HeadSpec(lambda b, c: Classify(b, c, dropout=head_dropout(c)), OUT),
     "token-classification": HeadSpec(
-        lambda b, c: ClassifyTokens(b, c, dropout=_dropout(c)), OUT, backbone={"pool": False}
+        lambda b, c: ClassifyTokens(b, c, dropout=head_dropout(c)), OUT, backbone={"pool": False}
     ),
     "question-answering": HeadSpec(AnswerSpan, NameMap([("out.*", "qa_outputs.*")]), backbone={"pool": False}),
-    "multiple-choice": HeadSpec(lambda b, c: Choice(b, c, dropout=_dropout(c)), OUT),
+    "multiple-choice": HeadSpec(lambda b, c: Choice(b, c, dropout=head_dropout(c)), OUT),
 }  # fmt: skip
