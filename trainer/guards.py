@@ -76,7 +76,7 @@ def out_of_memory(step: int, micros: Sequence[Batch], device: torch.device, peak
     limit = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     of = f" of {bytes_text(limit)}" if limit else ""
     return (
-        f"out of memory on {device} at step {step:,}{what}; peak {bytes_text(peak)}{of}\n"
+        f"out of memory on {device} after step {step:,}{what}; peak {bytes_text(peak)}{of}\n"
         "   lower batch.tokens (or batch.size) and raise batch.accumulate by the same factor: the result stays the same\n"
         "   or cut sequences shorter (batch.max_length), or use precision.dtype=bf16"
     )

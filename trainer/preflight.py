@@ -109,7 +109,7 @@ def _check_labels(dataset: Any, start: int, values: np.ndarray, owner: np.ndarra
     if checks.classes is None:
         wrong, expected = np.flatnonzero(~np.isfinite(values.astype(float))), "a finite number"
     else:
-        beyond = (values != checks.ignore) & ((values < 0) | (values >= checks.classes))
+        beyond = (values != checks.ignore) & ~((values >= 0) & (values < checks.classes) & (values % 1 == 0))
         wrong, expected = np.flatnonzero(beyond), f"a class from 0 to {checks.classes - 1}, or {checks.ignore} for none"
     if len(wrong):
         at = wrong[0]

@@ -149,18 +149,21 @@ class Run:
         began = time.perf_counter()
         with self.ledger.spend("ckpt"):
             state = self.t.checkpoints.load(found)
-            if differs := {k: (v, self._data().get(k)) for k, v in state["data"].items() if self._data().get(k) != v}:
-                what = ", ".join(f"{k} was {was} and is {now}" for k, (was, now) in differs.items())
-                raise DataError(
-                    f"{found} belongs to other data: {what}. The run cannot go on with the same batches; "
-                    "resume with the data, seed and batch options it was started with, or begin another run"
-                )
+            self._compare(found, state["data"])
             self.strategy.load(state)
             rng.load(state["rng"], self.device)
         self.progress.load(state["progress"])
         self.metrics, self.saved = state["metrics"], self.progress.step
         seconds = duration(time.perf_counter() - began)
         self.say("ckpt", f"resumed at step {self.progress.step:,} of {self.steps:,} from {found} in {seconds}")
+
+    def _compare(self, found: Path, saved: Mapping[str, int | str]) -> None:
+        now = self._data()
+        if differs := [f"{key} was {was} and is {now[key]}" for key, was in saved.items() if now[key] != was]:
+            raise DataError(
+                f"{found} belongs to other data: {', '.join(differs)}\n"
+                "   resume with the data, seed and batch options the run was started with, or begin another run"
+            )
 
     def _check(self, labels: preflight.Labels) -> None:
         """What is only known by computing: peak memory on the largest batch, the loss at step 0, the metrics' names."""
@@ -193,7 +196,10 @@ class Run:
             if self.t.evals and self._due(self.o.eval.every, p.evaluated):
                 self._evaluate()
             over = p.step >= self.steps or p.ended is not None
-            if self.saved != p.step and (over or self._due(self.o.checkpoint.every, self.saved)):
+            planned = (
+                self._due(self.o.checkpoint.every, self.saved) and not p.skipped_in_row
+            )  # it would push out a good one
+            if self.saved != p.step and (over or planned):
                 self._save("end" if over else "planned")
             if over:
                 return
@@ -274,10 +280,10 @@ class Run:
     def _roll_back(self, reading: guards.Reading) -> None:
         """Take the weights of the last good checkpoint; the steps since then, and their data, are passed over."""
         p = self.progress
-        if p.good is None or p.rollbacks == MAX_ROLLBACKS:
-            why = "there is no checkpoint to go back to" if p.good is None else f"{p.rollbacks} returns did not help"
-            raise DataError(guards.hopeless(reading, why, self.t.resume_command))
         path = self.t.checkpoints.folder / f"step_{p.good}"
+        if not path.is_dir() or p.rollbacks == MAX_ROLLBACKS:
+            why = f"{p.rollbacks} returns did not help" if path.is_dir() else "there is no checkpoint to go back to"
+            raise DataError(guards.hopeless(reading, why, self.t.resume_command))
         with self.ledger.spend("ckpt"):
             self.strategy.load(self.t.checkpoints.load(path))
         p.rollbacks, p.skipped_in_row = p.rollbacks + 1, 0
@@ -337,9 +343,9 @@ class Run:
             p.ended = f"early stop: {self.metric} not better in {p.worse} evaluations, {best}"
         return False
 
-    def _data(self) -> dict[str, int]:
-        """What must be equal for the same step to stand for the same batch."""
-        return {"seed": self.t.seed, "rows": len(self.t.train.dataset), "steps_of_epoch": self.t.train.steps(0)}
+    def _data(self) -> dict[str, int | str]:
+        """What must be equal for a step to stand for the same batch."""
+        return {"rows": len(self.t.train.dataset), "seed": self.t.seed, "order": self.t.train.identity}
 
     def _save(self, reason: str, pin: bool = False) -> None:
         p = self.progress

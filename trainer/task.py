@@ -51,7 +51,8 @@ class Task(Protocol):
 class Feed(Protocol):
     """A source of batches whose order is a pure function of the epoch and the step."""
 
-    dataset: Any  # len() and [i] -> features of example i; preflight reads it
+    dataset: Any  # a trainer.data.dataset.Dataset, or what has its len(), [i], rows(ids) and where(i)
+    identity: str  # a hash of all that decides which row is in which step
 
     def steps(self, epoch: int) -> int:
         """Optimizer steps in that epoch."""

@@ -73,13 +73,15 @@ def _cut_torn_line(path: Path) -> None:
     if not path.exists():
         return
     with path.open("rb+") as f:
-        size = f.seek(0, os.SEEK_END)
+        end = start = f.seek(0, os.SEEK_END)
         tail = b""
-        while size and b"\n" not in tail:
-            size = max(0, size - 4096)
-            f.seek(size)
+        while start and b"\n" not in tail:
+            start = max(0, start - 4096)
+            f.seek(start)
             tail = f.read()
-        f.truncate(size + tail.rfind(b"\n") + 1)
+        whole = start + tail.rfind(b"\n") + 1
+        if whole < end:
+            f.truncate(whole)
 
 
 def _unwritable(path: Path, error: OSError) -> DiskError:

@@ -75,6 +75,10 @@ class Batches:
     def __init__(self, dataset, size=4, accumulate=1, seed=None, before=lambda step: None):
         self.dataset, self.size, self.accumulate, self.seed, self.before = dataset, size, accumulate, seed, before
 
+    @property
+    def identity(self):
+        return f"{self.seed}/{self.size}/{self.accumulate}/{sum(map(len, self.dataset.ids))}"
+
     def steps(self, epoch):
         return math.ceil(len(self.dataset) / (self.size * self.accumulate))
 
