@@ -76,6 +76,11 @@ class Loader:
         self._maker = Maker(dataset, plan, collate)
         self._pool: Executor | None = None
 
+    @property
+    def identity(self) -> str:
+        """A hash of all that decides which row is in which step."""
+        return self.plan.identity
+
     def steps(self, epoch: int) -> int:
         """Optimizer steps in an epoch."""
         return self.plan.steps(epoch)
