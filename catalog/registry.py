@@ -80,6 +80,22 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "GPT2ForQuestionAnswering": "question-answering",
         },
     ),
+    "llama": (
+        "catalog.models.llama:Llama",
+        {
+            "LlamaModel": None,
+            "LlamaForCausalLM": "causal-lm",
+            "LlamaForSequenceClassification": "sequence-classification",
+        },
+    ),
+    "mistral": (
+        "catalog.models.mistral:Mistral",
+        {
+            "MistralModel": None,
+            "MistralForCausalLM": "causal-lm",
+            "MistralForSequenceClassification": "sequence-classification",
+        },
+    ),
     "roberta": (
         "catalog.models.roberta:Roberta",
         {

@@ -96,10 +96,9 @@ def _explicit(q, k, v, mask, bias, scale, dropout):
 def _runs(q, k, v, mask, scale, dropout):
     """Unpadded sequences on a device without a variable-length kernel: one fused call a run of equal lengths."""
     parts, start = [], 0
-    inside = mask.within()
     for count, length in mask.runs():
         piece = [t.narrow(2, start, count * length).unflatten(2, (count, length))[0].transpose(0, 1) for t in (q, k, v)]
-        parts.append(_sdpa(*piece, inside, None, scale, dropout).transpose(1, 2).flatten(0, 1))
+        parts.append(_sdpa(*piece, mask.within(), None, scale, dropout).transpose(1, 2).flatten(0, 1))
         start += count * length
     return torch.cat(parts).transpose(0, 1)[None]
 
