@@ -4,6 +4,7 @@ A batch here is the global one, of all ranks together; ``batch.tokens`` and ``ba
 out row by row. The state of a run's data is therefore (epoch, step), and any step can be asked for at once.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ class BatchPlan:
     rank    whose share of each batch is handed out, of ``world``
 
     Layouts: ``unpadded`` takes rows as they come until their tokens fill the budget; ``bucketed`` sorts a window of
-    about 64 batches by length, cuts it so that the padded batch fits the budget and shuffles those batches; ``padded``
+    some thousand rows by length, cuts it so that the padded batch fits the budget and shuffles those batches; ``padded``
     makes every row ``max_length`` wide. Within a batch rows are sorted by length, so that equal ones are neighbours.
     DataError when a row is longer than ``max_length`` or the token budget.
     """
@@ -100,7 +101,7 @@ class BatchPlan:
         identity means other rows."""
         o, lengths = self.options, np.ascontiguousarray(self.lengths, dtype="<i4")
         content = xxhash.xxh3_128_hexdigest(lengths.tobytes())
-        return digest(content, o.layout, o.tokens, o.size, o.max_length, o.accumulate, self.seed, WINDOW)
+        return digest(content, o.layout, o.tokens, o.size, o.max_length, o.accumulate, self.seed, WINDOW, WINDOW_ROWS)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -115,26 +116,26 @@ class BatchPlan:
     def _make(self, epoch: int) -> Epoch:
         rows = self._order.index(epoch, np.arange(len(self)))
         lengths = self.lengths[rows].astype(np.int64)
-        if self.options.layout != "bucketed" and self.seed is not None:
+        if not len(rows) or (self.options.layout != "bucketed" and self.seed is not None):
             ends = self._cut(lengths)
-            return Epoch(rows, np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
-        every, starts, ends = self._window(lengths), [], []
-        for window, low in enumerate(range(0, len(rows), every)):
-            inside = slice(low, low + every)
-            by_length = np.argsort(lengths[inside], kind="stable")
-            rows[inside], lengths[inside] = rows[inside][by_length], lengths[inside][by_length]
-            cuts = self._cut(lengths[inside])
-            seed = None if self.seed is None else self.seed + 1 + window
-            mixed = Order(len(cuts), seed).index(epoch, np.arange(len(cuts)))
-            starts.append(low + np.concatenate([[0], cuts[:-1]]).astype(np.int64)[mixed])
-            ends.append(low + cuts[mixed])
-        none = [np.zeros(0, np.int64)]
-        return Epoch(rows, np.concatenate(starts or none), np.concatenate(ends or none))
+            return Epoch(rows, _starts(ends), ends)
+        ends = []
+        for low, high in pairwise(self._windows(lengths)):
+            by_length = np.argsort(lengths[low:high], kind="stable")
+            rows[low:high], lengths[low:high] = rows[low:high][by_length], lengths[low:high][by_length]
+            ends.append(low + self._cut(lengths[low:high]))
+        ends = np.concatenate(ends)
+        mixed = Order(len(ends), self.seed).index(epoch, np.arange(len(ends)))
+        return Epoch(rows, _starts(ends)[mixed], ends[mixed])
 
-    def _window(self, lengths: np.ndarray) -> int:
-        """Rows sorted together: ``WINDOW`` batches of average length."""
-        size = self.options.size or self.options.tokens / max(1.0, float(lengths.mean()) if len(lengths) else 1.0)
-        return max(1, int(WINDOW * size))
+    def _windows(self, lengths: np.ndarray) -> list[int]:
+        """Edges of the windows, about equal ones; four at least in training, for one window of everything would bring
+        the same batches every epoch."""
+        batch = self.options.size or self.options.tokens / float(lengths.mean())
+        count = round(len(lengths) / max(WINDOW_ROWS, WINDOW * batch))
+        count = max(count, 1 if self.seed is None else min(4, len(lengths)))
+        edges, whole = np.linspace(0, len(lengths), count + 1), self.options.size or 1
+        return [*dict.fromkeys((edges[:-1] // whole * whole).astype(np.int64).tolist()), len(lengths)]
 
     def _cut(self, lengths: np.ndarray) -> np.ndarray:
         """Ends of the batches that rows of these lengths, in this order, fall into."""
@@ -174,3 +175,7 @@ class BatchPlan:
                    else f" (row {longest})")
                 + "; raise batch.tokens or lower batch.max_length"
             )  # fmt: skip
+
+
+def _starts(ends: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(min(1, len(ends)), np.int64), ends[:-1]])
