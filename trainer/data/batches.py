@@ -15,9 +15,7 @@ from trainer.data.order import Order
 from trainer.errors import DataError
 from trainer.options import BatchOptions
 
-WINDOW = (
-    64  # batches whose rows are sorted by length together: wide enough to waste little, narrow enough to stay random
-)
+WINDOW, WINDOW_ROWS = 64, 8192  # batches, and at least so many rows, that are sorted by length together
 
 
 class Epoch(NamedTuple):
