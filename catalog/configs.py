@@ -163,12 +163,17 @@ class ConfigMap:
     """Our configuration fields <-> the published keys, both ways from one table.
 
     ``fixed`` lists published keys that may only have these values (a variation this page does not have); ``kept`` those
-    that shape nothing and are written back as they came. A published key that is in none of the tables is an error.
+    that shape nothing and are written back as they came; ``legacy`` gives our field for a key that older files spell
+    otherwise (read only). A published key that is in none of the tables is an error.
     """
 
-    def __init__(self, *, fixed: Mapping[str, Any] | None = None, kept: tuple[str, ...] = (), **table: str | Field):
+    def __init__(
+        self, *, fixed: Mapping[str, Any] | None = None, kept: tuple[str, ...] = (),
+        legacy: Mapping[str, str] | None = None, **table: str | Field,
+    ):  # fmt: skip
         self.table = {**COMMON, **table}
         self.names = {(f.published if isinstance(f, Field) else f): ours for ours, f in self.table.items()}
+        self.names |= legacy or {}
         fixed = {key: value for key, value in {**FIXED, **(fixed or {})}.items() if key not in self.names}
         self.fixed = {key: value if isinstance(value, tuple) else (value,) for key, value in fixed.items()}
         self.kept = KEPT | set(kept)
