@@ -33,6 +33,16 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "BertForMultipleChoice": "multiple-choice",
         },
     ),
+    "bloom": (
+        "catalog.models.bloom:Bloom",
+        {
+            "BloomModel": None,
+            "BloomForCausalLM": "causal-lm",
+            "BloomForSequenceClassification": "sequence-classification",
+            "BloomForTokenClassification": "token-classification",
+            "BloomForQuestionAnswering": "question-answering",
+        },
+    ),
     "camembert": (
         "catalog.models.roberta:Roberta",
         {
