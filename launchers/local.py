@@ -10,6 +10,7 @@ from launchers.config.errors import OptionError
 from launchers.config.load import Loaded
 from launchers.config.render import document
 from launchers.config.saved import NAME
+from launchers.config.schema import Config
 
 
 def launch(loaded: Loaded) -> float | None:
@@ -18,28 +19,31 @@ def launch(loaded: Loaded) -> float | None:
     A run that is continued keeps its folder and the configuration written there. Returns the figure that the recipe
     was to improve, if it measured one. Raises whatever the recipe raises; what a user can cause carries ``exit_code``.
     """
-    config, text = loaded.config, document(loaded)
+    config = loaded.config
     if config.resume is None:
-        folder = run_folder(config.run_dir, config.recipe, config.task, text)
-        _write(folder, text)
+        text = document(loaded)
+        folder = run_folder(config, text)
+        begin(folder, text)
         config = dataclasses.replace(config, run_dir=str(folder))
     from recipes.run import run  # heavy: only for a configuration that is known to be good
 
     return run(config)
 
 
-def run_folder(pattern: str, recipe: str, task: str, text: str) -> Path:
-    """The folder of a new run; ``{id}`` is six digits of a hash over the configuration and the moment."""
+def run_folder(config: Config, text: str) -> Path:
+    """The folder of a new run; ``{id}`` is six digits of a hash over the configuration's text and the moment."""
     moment = f"{text}{time.time_ns()}{os.getpid()}"
-    name = hashlib.sha256(moment.encode()).hexdigest()[:6]
-    return Path(pattern.replace("{recipe}", recipe).replace("{task}", task).replace("{id}", name))
+    words = {"recipe": config.recipe, "task": config.task, "id": hashlib.sha256(moment.encode()).hexdigest()[:6]}
+    path = config.run_dir
+    for word, value in words.items():
+        path = path.replace(f"{{{word}}}", value)
+    return Path(path)
 
 
-def _write(folder: Path, text: str) -> None:
+def begin(folder: Path, text: str) -> None:
+    """Make the folder of a new run and write its configuration there. Raises ``OptionError``."""
     if (folder / NAME).exists():
-        raise OptionError(
-            f"run_dir={folder} holds a run already", "", (f"continue it: resume={folder}", "or name another")
-        )
+        raise OptionError(f"run_dir={folder} holds a run", "", (f"to continue it: resume={folder}", "or name another"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / NAME).write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -137,13 +137,16 @@ def _one_at_a_time(fixed: Settings, varied: dict[int, Override]) -> Iterator[Set
 
 
 def _values(override: Override) -> list[str]:
+    """The values as text; of an interval its ends, of ``glob(*)`` the options without shared parts (``_base``)."""
     value = override.value()
     if isinstance(value, IntervalSweep):
         return [str(value.start), str(value.end)]
-    return list(override.sweep_string_iterator())
+    shared = override.value_type is ValueType.GLOB_CHOICE_SWEEP
+    return [text for text in override.sweep_string_iterator() if not (shared and text.startswith("_"))]
 
 
 def _force(override: Override) -> str:
     """The setting as Hydra takes it even where its own composition lacks the key (``model.config.depth``)."""
-    text = (override.input_line or "").lstrip("+")
-    return text if override.key_or_group in schema.GROUPS else f"++{text}"
+    if override.key_or_group in schema.GROUPS:
+        return f"{override.key_or_group}={','.join(_values(override))}"
+    return f"++{(override.input_line or '').lstrip('+')}"

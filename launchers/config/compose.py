@@ -90,14 +90,15 @@ def apply(config: DictConfig, origins: dict[str, list[Origin]], arguments: Seque
 @functools.lru_cache(maxsize=256)
 def _files(tree: Tree, choices: tuple[tuple[str, str], ...]) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
     """Hydra's answer to the choices: the files in their order, each with its section, and the option of every group."""
-    overrides = [f"{group}={option}" for group, option in choices]
+    chosen = [f"{group}={option}" for group, option in choices]
+    overrides = list(chosen)
     if len(tree.folders) > 1:
         overrides.append(f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in tree.folders[1:])}]")
     try:
         with initialize_config_dir(config_dir=str(tree.folders[0]), version_base="1.3"):
             found = GlobalHydra.instance().config_loader().compute_defaults_list("config", overrides, RunMode.RUN)
     except (HydraException, OmegaConfBaseException):
-        raise OptionError("the 'defaults:' lists of these options do not fit together", ", ".join(overrides)) from None
+        raise OptionError("the 'defaults:' lists of these options do not fit together", ", ".join(chosen)) from None
     files = tuple(
         (item.config_path, item.package or "")
         for item in found.defaults

@@ -84,6 +84,7 @@ def read(path: Path) -> ConfigFile:
     try:
         loader = get_yaml_loader()(text)
         node = loader.get_single_node()
+        _refuse_odd_keys(shown, node)
         data = {} if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         raise _broken(shown, text, error) from None
@@ -91,10 +92,14 @@ def read(path: Path) -> ConfigFile:
         node = yaml.MappingNode("tag:yaml.org,2002:map", [])
     if not isinstance(node, yaml.MappingNode):
         raise OptionError("not a mapping of keys to values", f"{shown}:1", ("write lines of the form key: value",))
-    for key, _ in node.value:
+    return ConfigFile(shown, text, node, data)
+
+
+def _refuse_odd_keys(shown: str, node: Any) -> None:
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
             raise OptionError("a key must be a plain word", f"{shown}:{key.start_mark.line + 1}")
-    return ConfigFile(shown, text, node, data)
+        _refuse_odd_keys(shown, value)
 
 
 def shorten(path: Path) -> str:

@@ -171,7 +171,7 @@ def _check_value(key: schema.Key, value: Any, origins: Sequence[Origin]) -> Any:
     except ValueError as error:
         *earlier, last = origins or [Origin("conf/config.yaml", show(value))]
         otherwise = f"otherwise {earlier[-1].text} ({earlier[-1].where})" if earlier else ""
-        meant = nearest(str(value), choices(key))
+        meant = nearest(value, choices(key)) if isinstance(value, str) else None
         hints = (f"did you mean '{meant}'?" if meant else "", f"accepts: {accepts(key)}", otherwise)
         raise OptionError(f"{key.name}={last.text}: {error}", last.where, hints) from None
 

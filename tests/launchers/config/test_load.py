@@ -15,8 +15,9 @@ from launchers.config.tree import Tree
 from launchers.config.values import accepts, is_text
 
 LOADED = load(["recipe=bert_glue"])
+SMALL = LOADED.config.model.config
 BOTH = {"batch.size": "batch.tokens=null"}  # what else must be said for a value to be possible
-APART = {"batch.tokens", "batch.max_length", "resume"}  # bound by another key; tested below
+APART = {"batch.tokens", "batch.max_length", "resume", "model.name"}  # bound by another key; tested below
 
 
 def refusal(*argv):
@@ -123,11 +124,13 @@ def test_an_impossible_value_is_refused(setting):
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        (["batch.size=32"], ["batch.size=32", "batch.tokens=2048", "argument 2; conf/recipe/bert_glue.yaml:"]),
+        (
+            ["batch.tokens=64", "batch.size=32"],
+            ["batch.size=32", "batch.tokens=64", "argument 3; command line, argument 2"],
+        ),
         (["batch.tokens=null"], ["batch.size and batch.tokens are both null", "conf/batch/_base.yaml:", "argument 2"]),
-        (["batch.tokens=32"], ["batch.tokens=32", "batch.max_length=64", "at least 64"]),
-        (["batch.max_length=4096"], ["batch.tokens=2048", "batch.max_length=4096"]),
-        (["train.epochs=null"], ["train.epochs and train.steps are both null", "argument 2"]),
+        (["batch.tokens=32", "batch.max_length=64"], ["batch.tokens=32", "batch.max_length=64", "at least 64"]),
+        (["train.steps=null", "train.epochs=null"], ["train.epochs and train.steps are both null", "argument 2"]),
         (["schedule.warmup=50", "train.steps=20"], ["schedule.warmup=50", "train.steps=20", "argument 2; command"]),
     ],
 )
@@ -183,10 +186,11 @@ def test_a_run_without_recipe_is_told_which_there_are():
         (["data.path=a b,c(1)=[x].csv"], "data.path", "a b,c(1)=[x].csv"),
         (["data.path='a b'"], "data.path", "a b"),
         (["data.path=000123"], "data.path", "000123"),
-        (["model.config.depth=4"], "model.config", {"width": 128, "depth": 4, "heads": 2, "hidden": 512, "positions": 128}),
-        (["model.config={depth: 4}"], "model.config", {"width": 128, "depth": 4, "heads": 2, "hidden": 512, "positions": 128}),
-        (["~model.config.depth"], "model.config", {"width": 128, "heads": 2, "hidden": 512, "positions": 128}),
+        (["model.config.depth=4"], "model.config", SMALL | {"depth": 4}),
+        (["model.config={depth: 4, act: relu}"], "model.config", SMALL | {"depth": 4, "act": "relu"}),
+        (["~model.config.depth"], "model.config", {name: v for name, v in SMALL.items() if name != "depth"}),
         (["model=bert-base", "+model.config.dropout=0.2"], "model.config", {"dropout": 0.2}),
+        (["model=bert-base", "model.name=roberta"], "model.name", "roberta"),
         (["+schedule=cosine"], "schedule.name", "cosine"),
         (["schedule=cosine"], "schedule.warmup", 0.06),
         (["schedule.name=constant"], "schedule.name", "constant"),
