@@ -2,20 +2,20 @@
 
 from importlib import import_module
 
-from catalog.processors import audio, image
+from catalog.processors import audio, image, text
 
-# published class name (slow and fast tokenizers alike, without "Fast") -> where it is read: load(folder, name)
-REGISTRY: dict[str, str] = dict.fromkeys(
-    (
-        "BertTokenizer", "ConvBertTokenizer", "DPRContextEncoderTokenizer", "DPRQuestionEncoderTokenizer",
-        "DistilBertTokenizer", "ElectraTokenizer", "FunnelTokenizer", "LayoutLMTokenizer", "LxmertTokenizer",
-        "MPNetTokenizer", "MobileBertTokenizer", "SqueezeBertTokenizer",
-    ),
-    "catalog.processors.text:Tokenizer",
-)  # fmt: skip
-REGISTRY |= image.REGISTRY | audio.REGISTRY
+# published class name -> "module:Class", whose load(folder) reads it
+REGISTRY: dict[str, str] = text.REGISTRY | image.REGISTRY | audio.REGISTRY
 
 
 def find(name: str) -> str | None:
     """Where the processor of a published class name is, or None."""
     return REGISTRY.get(name.removesuffix("Fast"))
+
+
+def processor(source, name: str | None = None):
+    """The processor of a folder in the published layout: its tokenizer, its image or audio processor, or both joined.
+
+    ``name`` picks one by its published class. Raises ProcessorError where the folder holds none, or a file is broken.
+    """
+    return import_module("catalog.processors.joint").load(source, name)

@@ -1,105 +1,45 @@
-"""Which algorithm, special tokens and templates each published tokenizer class has.
-
-The published slow and fast classes of one name ("BertTokenizer", "BertTokenizerFast") are one family here.
-A template is written in roles: ``cls $A sep`` with ``:1`` for token type 1.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib import import_module
+"""All families by published class name, and the class that a model type implies."""
 
 from catalog.errors import ProcessorError, did_you_mean
+from catalog.processors.text import (
+    bytelevel,
+    characters,
+    clip,
+    sentencepiece_only,
+    spm_bpe,
+    unigram_families,
+    whisper,
+    wordbpe,
+    wordpiece,
+)
+from catalog.processors.text.family import Family
 
-PLAIN = ("input_ids", "attention_mask")
-TYPED = ("input_ids", "token_type_ids", "attention_mask")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """``build`` and ``face`` are "module:name" below this package, imported when first used."""
-
-    build: str  # (source, options, special) -> tokenizers.Tokenizer
-    files: tuple[tuple[str, ...], ...]  # vocabulary files; alternatives in order of preference
-    special: dict[str, str]
-    template: Callable[[dict], tuple[str, str]]  # options -> (single, pair)
-    options: dict = field(default_factory=dict)  # constructor arguments that matter, with published defaults
-    more_special: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = PLAIN
-    swallow_left: tuple[str, ...] = ("mask_token",)  # roles whose token takes the blank before it
-    padding_side: str = "right"
-    pad_type: int = 0
-    face: str = "tokenizer:Tokenizer"
-
-
-def fixed(single: str, pair: str):
-    """A template that no option changes."""
-    return lambda options: (single, pair)
-
-
-BRACKETS = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
-ANGLES = {
-    "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>", "pad_token": "<pad>",
-    "cls_token": "<s>", "mask_token": "<mask>",
-}  # fmt: skip
-BERT_TEMPLATE = fixed("cls $A sep", "cls $A sep $B:1 sep:1")
-
-
-def wordpiece(**changed) -> Family:
-    """BERT and its like."""
-    page = dict(
-        build="wordpiece:build", files=(("vocab.txt",),), special=BRACKETS, template=BERT_TEMPLATE, inputs=TYPED,
-        options={"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}, swallow_left=(),
-    )  # fmt: skip
-    return Family(**page | changed)
-
-
-FAMILIES: dict[str, Family] = {
-    "Bert": wordpiece(),
-    "ConvBert": wordpiece(),
-    "DistilBert": wordpiece(inputs=PLAIN),
-    "DPRContextEncoder": wordpiece(),
-    "DPRQuestionEncoder": wordpiece(),
-    "Electra": wordpiece(),
-    "Funnel": wordpiece(
-        special={
-            "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "<sep>", "pad_token": "<pad>",
-            "cls_token": "<cls>", "mask_token": "<mask>",
-        },
-        template=fixed("cls:2 $A sep", "cls:2 $A sep $B:1 sep:1"),
-    ),
-    "LayoutLM": wordpiece(),
-    "Lxmert": wordpiece(),
-    "MobileBert": wordpiece(),
-    "MPNet": wordpiece(
-        special=ANGLES | {"unk_token": "[UNK]"}, template=fixed("cls $A sep", "cls $A sep sep $B sep"), inputs=PLAIN,
-        swallow_left=("mask_token",),
-    ),
-    "SqueezeBert": wordpiece(),
-}  # fmt: skip
+MODULES = (wordpiece, wordbpe, bytelevel, clip, whisper, unigram_families, spm_bpe, sentencepiece_only, characters)
+FAMILIES: dict[str, Family] = {name: page for module in MODULES for name, page in module.FAMILIES.items()}
 
 # config.json's model_type -> family, for published folders whose tokenizer_config.json does not name the class
 MODEL_TYPES = {
-    "bert": "Bert", "convbert": "ConvBert", "distilbert": "DistilBert", "electra": "Electra", "funnel": "Funnel",
-    "layoutlm": "LayoutLM", "lxmert": "Lxmert", "mobilebert": "MobileBert", "mpnet": "MPNet", "squeezebert": "SqueezeBert",
+    "albert": "Albert", "bart": "Bart", "bert": "Bert", "bert-generation": "BertGeneration", "big_bird": "BigBird",
+    "blenderbot": "Blenderbot", "bloom": "Bloom", "camembert": "Camembert", "clip": "CLIP", "code_llama": "CodeLlama",
+    "codegen": "CodeGen", "convbert": "ConvBert", "deberta": "Deberta", "deberta-v2": "DebertaV2",
+    "distilbert": "DistilBert", "electra": "Electra", "fnet": "FNet", "funnel": "Funnel", "gpt2": "GPT2",
+    "gpt_neo": "GPT2", "gpt_neox": "GPTNeoX", "gptj": "GPT2", "layoutlm": "LayoutLM", "led": "LED", "llama": "Llama",
+    "longformer": "Longformer", "lxmert": "Lxmert", "mbart": "MBart", "mistral": "Llama", "mobilebert": "MobileBert",
+    "mpnet": "MPNet", "mt5": "T5", "mvp": "Mvp", "openai-gpt": "OpenAIGPT", "opt": "GPT2", "pegasus": "Pegasus",
+    "reformer": "Reformer", "rembert": "RemBert", "roberta": "Roberta", "squeezebert": "SqueezeBert", "t5": "T5",
+    "umt5": "T5", "wav2vec2": "Wav2Vec2CTC", "whisper": "Whisper", "xglm": "XGLM", "xlm-roberta": "XLMRoberta",
+    "xlnet": "XLNet",
 }  # fmt: skip
+ALIASES = {"MT5": "T5"}  # published class names that are another's
 
 
 def family(name: str) -> Family:
     """The family of a published class name, slow or fast."""
     short = name.removesuffix("Fast").removesuffix("Tokenizer")
+    short = ALIASES.get(short, short)
     if short not in FAMILIES:
         known = [f"{known}Tokenizer" for known in FAMILIES]
-        raise ProcessorError(f"no tokenizer class '{name}' here{did_you_mean(name, known)} All: {', '.join(known)}")
+        raise ProcessorError(
+            f"no tokenizer class '{name}' here{did_you_mean(name, known)} All {len(known)}: catalog.processors.REGISTRY"
+        )
     return FAMILIES[short]
-
-
-def part(path: str):
-    """The function or class that "module:name" names."""
-    module, name = path.split(":")
-    return getattr(import_module(f"catalog.processors.text.{module}"), name)

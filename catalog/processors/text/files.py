@@ -4,16 +4,18 @@ tokenizer.json where it is present, else the class's own vocabulary files; token
 special_tokens_map.json and added_tokens.json beside them.
 """
 
+import copy
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import tokenizers
 from tokenizers import AddedToken, processors
 
-from catalog.errors import ProcessorError
-from catalog.processors.text.families import MODEL_TYPES, Family, family, part
-from catalog.processors.text.tokenizer import ROLES, Tokenizer, Traits
+from catalog.errors import ProcessorError, did_you_mean
+from catalog.processors.text.families import MODEL_TYPES, family
+from catalog.processors.text.family import TYPED, Family, always
+from catalog.processors.text.tokenizer import Tokenizer
+from catalog.processors.text.traits import ROLES, Traits
 from catalog.processors.text.vocabularies import Source
 
 CONFIG, SPECIAL_MAP, ADDED, ENGINE = (
@@ -23,37 +25,42 @@ GENERIC = "PreTrainedTokenizer"  # published name of a tokenizer that is describ
 NO_LIMIT = 10**18  # published files write 1e30 for "no limit"
 
 
-def load(folder, name: str | None = None) -> Tokenizer:
+def load(folder, name: str | None = None, options: dict | None = None) -> Tokenizer:
     """The tokenizer of a folder in the published layout. ``name``: its published class, where no file names it.
 
-    Raises ProcessorError, naming the file and line, for a missing or broken file.
+    ``options`` are constructor arguments of that class that override the files'; the engine is then made anew from the
+    vocabulary files. Raises ProcessorError, naming the file and line, for a missing or broken file.
     """
     source = Source(Path(folder))
     settings = read_object(source, CONFIG)
-    name = name or settings.get("tokenizer_class") or class_of_model(source)
-    name = name.removesuffix("Fast")
+    name = (name or settings.get("tokenizer_class") or class_of_model(source)).removesuffix("Fast")
     if name == GENERIC:
-        page = None
-        options = {}
+        page = Family(build=no_files, files=(), special={}, template=always("$A", "$A $B"), inputs=TYPED)
     else:
         page = family(name)
-        options = page.options | {key: settings[key] for key in page.options if key in settings}
+    for option in options or {}:
+        if option not in page.options:
+            known = ", ".join(page.options) or "none"
+            raise ProcessorError(
+                f"{name} has no option '{option}'{did_you_mean(option, page.options)} Its options: {known}"
+            )
+    ready = source.find(ENGINE) and not options
+    options = {key: (options or {}).get(key, settings.get(key, default)) for key, default in page.options.items()}
     traits = read_traits(source, settings, name, page, options)
-    if source.find(ENGINE):
-        engine = read_engine(source)
-        for names in page.files if page else ():
-            if source.find(*names):
-                source.bytes(*names)  # kept for save
-    elif page:
-        engine = part(page.build)(source, options, traits.special)
-    else:
-        raise ProcessorError(f"{source.folder}: a {GENERIC} is read from {ENGINE}, which the folder does not hold")
-    face = part(page.face) if page else Tokenizer
-    made = face(engine, traits, {file: content for file, content in source.files.items() if file not in WRITTEN})
+    engine = read_engine(source) if ready else page.build(source, options, traits.special)
+    for names in page.files:
+        if source.find(*names):
+            source.bytes(*names)  # kept for save
+    files = {file: content for file, content in source.files.items() if file not in WRITTEN}
+    made = page.face(engine, traits, files)
     add_special(made, source, settings, page)
-    if page and not source.find(ENGINE):
+    if page.template_options or not ready:
         set_template(made, page.template(options))
     return made
+
+
+def no_files(source: Source, options: dict, special: dict):
+    raise ProcessorError(f"{source.folder}: a {GENERIC} is read from {ENGINE}, which the folder does not hold")
 
 
 def build(name: str, files: dict[str, bytes], **options) -> Tokenizer:
@@ -62,9 +69,24 @@ def build(name: str, files: dict[str, bytes], **options) -> Tokenizer:
     options = page.options | options
     source = Source(Path("(memory)"), dict(files))
     traits = read_traits(source, {}, name, page, options)
-    made = part(page.face)(part(page.build)(source, options, traits.special), traits, dict(files))
+    made = page.face(page.build(source, options, traits.special), traits, dict(files))
     add_special(made, source, {}, page)
     set_template(made, page.template(options))
+    return made
+
+
+def configured(tokenizer: Tokenizer, options: dict) -> Tokenizer:
+    """A copy whose template follows other options; the vocabulary and the rules of the text stay."""
+    page = family(tokenizer.traits.name)
+    for option in options:
+        if option not in page.template_options:
+            allowed = ", ".join(page.template_options) or "none"
+            raise ProcessorError(
+                f"{option}={options[option]!r} cannot be changed on a built {tokenizer.traits.name}"
+                f"{did_you_mean(option, page.template_options)} It can change: {allowed}"
+            )
+    made = copy.deepcopy(tokenizer).having(options=tokenizer.traits.options | options)
+    set_template(made, page.template(made.traits.options))
     return made
 
 
@@ -102,24 +124,24 @@ def read_engine(source: Source) -> tokenizers.Tokenizer:
         raise ProcessorError(f"{path}: not a tokenizer of the tokenizers library ({error})") from None
 
 
-def read_traits(source: Source, settings: dict, name: str, page: Family | None, options: dict) -> Traits:
+def read_traits(source: Source, settings: dict, name: str, page: Family, options: dict) -> Traits:
     """Roles: the class's own, changed by special_tokens_map.json, changed by tokenizer_config.json."""
     said = read_object(source, SPECIAL_MAP) | {k: v for k, v in settings.items() if v is not None}
-    special = dict(page.special) if page else {}
-    special |= {role: content(said[role], source, role) for role in ROLES if role in said}
-    more = said.get("additional_special_tokens") or (page.more_special if page else ())
+    special = page.special | {role: content(said[role], source, role) for role in ROLES if role in said}
+    more = said.get("additional_special_tokens") or page.more_special(options)
     limit = settings.get("model_max_length")
-    made = Traits(
+    return Traits(
         name=name,
+        inputs=page.inputs,
+        pad_type=page.pad_type,
         special=special,
         more_special=tuple(content(token, source, "additional_special_tokens") for token in more),
         options=options,
         max_length=int(limit) if limit is not None and limit < NO_LIMIT else None,
-        padding_side=settings.get("padding_side") or (page.padding_side if page else "right"),
+        padding_side=settings.get("padding_side") or page.padding_side,
         truncation_side=settings.get("truncation_side") or "right",
-        tidy=settings.get("clean_up_tokenization_spaces", True),
+        tidy=settings.get("clean_up_tokenization_spaces", page.tidy),
     )
-    return replace(made, inputs=page.inputs, pad_type=page.pad_type) if page else made
 
 
 def content(token, source: Source, role: str) -> str:
@@ -130,7 +152,7 @@ def content(token, source: Source, role: str) -> str:
     return token
 
 
-def add_special(made: Tokenizer, source: Source, settings: dict, page: Family | None) -> None:
+def add_special(made: Tokenizer, source: Source, settings: dict, page: Family) -> None:
     """Mark the special tokens, so that they are found in text; append what the vocabulary lacks, in published order."""
     for i, token in added_tokens(source, settings):
         if made.engine.token_to_id(token.content) not in (None, i) or i > len(made):
@@ -140,13 +162,14 @@ def add_special(made: Tokenizer, source: Source, settings: dict, page: Family | 
             )
         (made.engine.add_special_tokens if token.special else made.engine.add_tokens)([token])
     present = {token.content for token in made.engine.get_added_tokens_decoder().values()}
-    left = {made.traits.special.get(role) for role in (page.swallow_left if page else ())}
-    for token in (
-        *(made.traits.special[role] for role in ROLES if role in made.traits.special),
-        *made.traits.more_special,
-    ):
+    special = made.traits.special
+    left, right = ({special.get(role) for role in roles} for roles in (page.swallow_left, page.swallow_right))
+    for token in (*(special[role] for role in ROLES if role in special), *made.traits.more_special):
         if token not in present:
-            made.engine.add_special_tokens([AddedToken(token, special=True, normalized=False, lstrip=token in left)])
+            made.add_tokens(
+                [AddedToken(token, special=True, normalized=False, lstrip=token in left, rstrip=token in right)],
+                special=True,
+            )
 
 
 def added_tokens(source: Source, settings: dict) -> list[tuple[int, AddedToken]]:

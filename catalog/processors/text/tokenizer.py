@@ -7,41 +7,17 @@ The algorithm is a ``tokenizers.Tokenizer`` (the engine); which one, and the tex
 import hashlib
 import json
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
-from threading import Lock
-from typing import NamedTuple
+from dataclasses import asdict, fields, replace
+from threading import RLock
 
 import tokenizers
 
 from catalog.errors import ProcessorError, did_you_mean
 from catalog.processors.text.padding import pad, padded_length
+from catalog.processors.text.traits import ROLES, Ids, Traits, tidied
 
-ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 STRATEGIES = ("longest_first", "only_first", "only_second")
 EXTRA = ("offset_mapping", "special_tokens_mask", "word_ids")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Traits:
-    """What a tokenizer is besides its algorithm; written to ``tokenizer_config.json``."""
-
-    name: str  # published class name, "BertTokenizer"
-    special: dict[str, str]  # role -> token
-    more_special: tuple[str, ...] = ()  # published as additional_special_tokens
-    inputs: tuple[str, ...] = ("input_ids", "token_type_ids", "attention_mask")
-    padding_side: str = "right"
-    truncation_side: str = "right"
-    max_length: int | None = None  # of the model; a text is only cut where the caller says so
-    pad_type: int = 0  # token type of padding
-    tidy: bool = True  # published as clean_up_tokenization_spaces: no blank before punctuation when decoding
-    options: dict = field(default_factory=dict)  # constructor arguments of the published class
-
-
-class Ids(NamedTuple):
-    """Rows of ids without padding. ``token_type_ids`` is None for models without segments."""
-
-    input_ids: list[list[int]]
-    token_type_ids: list[list[int]] | None
 
 
 class Tokenizer:
@@ -49,7 +25,7 @@ class Tokenizer:
 
     def __init__(self, engine: tokenizers.Tokenizer, traits: Traits, files: dict[str, bytes]):
         self.engine, self.traits, self.files = engine, traits, files
-        self._lock = Lock()  # the engine keeps its truncation as state
+        self._lock = RLock()  # the engine keeps its truncation as state
 
     def __reduce__(self):
         return type(self), (self.engine, self.traits, self.files)
@@ -77,6 +53,12 @@ class Tokenizer:
                     f"{role}={token!r} is not in the vocabulary; add_tokens([{token!r}], special=True) first"
                 )
         return self.having(special=self.traits.special | roles)
+
+    def configured(self, **options) -> "Tokenizer":
+        """A copy with other prefix and suffix tokens: ``language``, ``task``, ``src_lang``, ``add_bos_token`` ..."""
+        from catalog.processors.text.files import configured
+
+        return configured(self, options)
 
     # -- encoding
 
@@ -163,7 +145,7 @@ class Tokenizer:
             raise ProcessorError(f"truncation={truncation!r} is not known; one of {', '.join(STRATEGIES)}")
         if max_length is not None:
             added = self.engine.num_special_tokens_to_add(paired) if special_tokens else 0
-            if max_length < added or stride and stride >= max_length - added:
+            if max_length < added or (stride and stride >= max_length - added):
                 raise ProcessorError(
                     f"max_length={max_length} leaves {max_length - added} tokens for the text beside {added} special "
                     f"tokens; it must leave more than the stride of {stride}"
@@ -226,14 +208,16 @@ class Tokenizer:
         """One row of ids -> text. ``tidy`` removes blanks before punctuation; None is the published setting."""
         ids = [int(i) for i in ids]
         self._check_ids(ids)
-        text = self._text_of(ids, skip_special_tokens)
-        return tidied(text) if (self.traits.tidy if tidy is None else tidy) else text
+        return self._tidied(self._text_of(ids, skip_special_tokens), tidy)
 
     def batch_decode(self, rows, *, skip_special_tokens=False, tidy=None) -> list[str]:
         return [self.decode(row, skip_special_tokens=skip_special_tokens, tidy=tidy) for row in rows]
 
     def _text_of(self, ids, skip_special_tokens) -> str:
         return self.engine.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def _tidied(self, text: str, tidy: bool | None) -> str:
+        return tidied(text) if (self.traits.tidy if tidy is None else tidy) else text
 
     def _check_ids(self, ids):
         for place, i in enumerate(ids):
@@ -310,23 +294,14 @@ class Tokenizer:
         save(self, folder)
 
     @classmethod
-    def load(cls, folder, name: str | None = None) -> "Tokenizer":
-        """Read a folder in the published layout. ``name`` is the published class where no file says it."""
+    def load(cls, folder, name: str | None = None, options: dict | None = None) -> "Tokenizer":
+        """Read a folder in the published layout.
+
+        ``name`` is the published class where no file says it; ``options`` override its constructor arguments.
+        """
         from catalog.processors.text.files import load
 
-        return load(folder, name)
-
-
-def tidied(text: str) -> str:
-    """Published clean-up of decoded text: no blank before . ? ! , and English contractions joined."""
-    for blanked, joined in _TIDY:
-        text = text.replace(blanked, joined)
-    return text
-
-
-_TIDY = [(" " + end, end) for end in (".", "?", "!", ",")] + [
-    (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
-]  # fmt: skip
+        return load(folder, name, options)
 
 
 def _short(row) -> str:

@@ -7,19 +7,12 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from catalog.errors import ProcessorError
+from catalog.processors.text.family import ANGLES, PLAIN, TYPED, Family, always
 from catalog.processors.text.vocabularies import Source, from_lines
-
-SPECIAL = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
 
 
 def build(source: Source, options: dict, special: dict) -> tokenizers.Tokenizer:
-    """vocab.txt -> engine. Options: ``do_lower_case``, ``strip_accents`` (None: with lower case), ``tokenize_chinese_chars``."""
+    """vocab.txt -> engine."""
     vocab = from_lines(source, "vocab.txt")
     if special["unk_token"] not in vocab:
         raise ProcessorError(
@@ -79,3 +72,38 @@ def words_of(made: tokenizers.Tokenizer, texts) -> set[str]:
     for text in texts:
         found.update(word for word, _ in made.pre_tokenizer.pre_tokenize_str(made.normalizer.normalize_str(text)))
     return found
+
+
+BRACKETS = {
+    "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+}  # fmt: skip
+BERT = {
+    "build": build,
+    "files": (("vocab.txt",),),
+    "special": BRACKETS,
+    "template": always("cls $A sep", "cls $A sep $B:1 sep:1"),
+    "inputs": TYPED,
+    "options": {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True},
+    "swallow_left": (),
+}
+MPNET = {
+    "special": ANGLES | {"unk_token": "[UNK]"},
+    "template": always("cls $A sep", "cls $A sep sep $B sep"),
+    "inputs": PLAIN,
+    "swallow_left": ("mask_token",),
+}
+FUNNEL = {
+    "special": ANGLES | {"sep_token": "<sep>", "cls_token": "<cls>"},
+    "template": always("cls:2 $A sep", "cls:2 $A sep $B:1 sep:1"),
+}
+
+FAMILIES = {
+    **dict.fromkeys(
+        ("Bert", "ConvBert", "DPRContextEncoder", "DPRQuestionEncoder", "Electra", "LayoutLM", "Lxmert", "MobileBert",
+         "SqueezeBert"),
+        Family(**BERT),
+    ),
+    "DistilBert": Family(**BERT | {"inputs": PLAIN}),
+    "Funnel": Family(**BERT | FUNNEL),
+    "MPNet": Family(**BERT | MPNET),
+}  # fmt: skip

@@ -2,13 +2,15 @@
 
 import json
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from catalog.errors import ProcessorError
-from catalog.processors.text import Tokenizer, train_wordpiece
 from hypothesis import given
 from hypothesis import strategies as st
+
+from catalog.errors import ProcessorError
+from catalog.processors.text import Tokenizer, train_wordpiece
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = ROOT / "tests" / "golden" / "tokenizers"
@@ -96,7 +98,7 @@ def test_offsets_slice_the_text(text):
     got = bert(text, extra=["offset_mapping", "special_tokens_mask"])
     ends = [pair for pair, special in zip(got["offset_mapping"], got["special_tokens_mask"]) if not special]
     assert all(0 <= start < end <= len(text) for start, end in ends)
-    assert all(before[1] <= after[0] for before, after in zip(ends, ends[1:]))
+    assert all(before[1] <= after[0] for before, after in pairwise(ends))
     for (start, end), i in zip(got["offset_mapping"], got["input_ids"]):
         piece = bert.token_of(i).removeprefix("##")
         if piece.isascii() and piece.isalnum() and text[start:end].isascii():
