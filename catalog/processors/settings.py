@@ -19,7 +19,7 @@ IGNORED = frozenset(
     (
         *TYPES, "processor_class", "_processor_class", "auto_map", "_auto_class", "_max_size", "_valid_processor_keys",
         "_valid_kwargs_names", "data_format", "input_data_format", "return_tensors", "device", "disable_grouping",
-        "default_to_square", "use_square_size", "mel_filters", "window", "dither",
+        "default_to_square", "mel_filters", "window", "num_labels",
     )
 )  # fmt: skip
 
@@ -65,14 +65,15 @@ def check_type(settings, wanted, where):
 def fill(parts, settings, where):
     """``parts`` with the fields that ``settings`` names replaced.
 
-    Raises ProcessorError for a key that no part has (unless it is listed as ignored, or null or false, which newer
-    files write for steps that a processor does not take), and for a value of the wrong kind.
+    Raises ProcessorError for a value of the wrong kind, and for a key that no part has, unless it is listed as ignored
+    or is null, false or 0, which newer files write for steps that a processor does not take.
     """
     known = {f.name for part in parts for f in fields(part)}
     for key, value in settings.items():
-        if key not in known and key not in IGNORED and value is not None and value is not False:
+        if key not in known and key not in IGNORED and value not in (None, False):
             raise ProcessorError(
-                f"{where}: unknown key '{key}'{did_you_mean(key, known)} (known: {', '.join(sorted(known))})"
+                f"{where}: unknown key '{key}'{did_you_mean(key, known)} (known: {', '.join(sorted(known))}); "
+                f'to load without it: config={{"{key}": None}}'
             )
     return tuple(_filled(part, settings, where) for part in parts)
 
@@ -136,11 +137,14 @@ class Processor:
         return config
 
     @classmethod
-    def load(cls, source):
-        """From a folder in the published layout or its ``preprocessor_config.json``. Raises ProcessorError."""
-        config = read(source)
-        check_type(config, cls.__name__, source)
-        return cls(config, where=source)
+    def load(cls, source, config=None):
+        """From a folder in the published layout or its ``preprocessor_config.json``; ``config`` overrides the file.
+
+        Raises ProcessorError.
+        """
+        stored = read(source)
+        check_type(stored, cls.__name__, source)
+        return cls(stored | (config or {}), where=source)
 
     def save(self, folder):
         """Write the published ``preprocessor_config.json`` into ``folder``; ``load`` inverts it."""

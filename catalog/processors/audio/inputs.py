@@ -2,6 +2,7 @@
 
 import logging
 from math import ceil, gcd
+from numbers import Number
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def read_waves(audio, rate, wanted, resample=False, channels=1):
     resample   convert other rates (each conversion is logged); otherwise another rate is an error
     Raises ProcessorError naming the file or the position.
     """
-    if isinstance(audio, (list, tuple)) and not (audio and np.isscalar(audio[0])):
+    if isinstance(audio, (list, tuple)) and not (audio and isinstance(audio[0], Number)):
         batch = list(audio)
     else:
         batch = list(audio) if getattr(audio, "ndim", 0) == (2 if channels == 1 else 3) else [audio]

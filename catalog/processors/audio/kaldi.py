@@ -56,7 +56,8 @@ class SeamlessM4TFeatureExtractor(FeatureExtractor):
         return kaldi_fbank(wave * INT16, self.part(Sequences).sampling_rate, self.part(Strided).num_mel_bins, povey)
 
     def normalise(self, features):
-        return (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0, ddof=1) + np.float32(1e-7))
+        variance = features.var(axis=0, ddof=min(1, len(features) - 1))
+        return (features - features.mean(axis=0)) / np.sqrt(variance + np.float32(1e-7))
 
     def batch(self, rows, length):
         stride = self.part(Strided).stride

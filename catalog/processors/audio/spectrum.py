@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from catalog.errors import ProcessorError
+
 # Slaney's scale: linear below 1000 Hz (200/3 Hz a mel), logarithmic above (27 steps for a factor of 6.4).
 LINEAR_END, LINEAR_STEP, LOG_STEP = 1000.0, 200.0 / 3, 27 / np.log(6.4)
 
@@ -26,7 +28,12 @@ def _cosine(a, length, periodic):
 
 
 def frames(wave, length, hop):
-    """Overlapping frames of [T], without padding -> a view [N, length], N = 1 + (T - length) // hop."""
+    """Overlapping frames of [T], without padding -> a view [N, length], N = 1 + (T - length) // hop.
+
+    Raises ProcessorError where T < length.
+    """
+    if len(wave) < length:
+        raise ProcessorError(f"audio of {len(wave)} samples is shorter than one frame of {length}; give a longer one")
     return np.lib.stride_tricks.sliding_window_view(wave, length)[::hop]
 
 
@@ -105,5 +112,6 @@ def emphasised(x, coefficient=0.97):
 
 def standardised(x, means, variances):
     """Each band of [N, bands] to mean 0 and variance 1 over the recording (CMVN); a constant band becomes 0."""
-    x = x - x.mean(axis=0) if means else x
-    return x / np.maximum(x.std(axis=0), np.finfo(np.float32).tiny) if variances else x
+    x = x - x.mean(axis=0, dtype=np.float64) if means else x
+    x = x / np.maximum(x.std(axis=0, dtype=np.float64), np.finfo(np.float32).tiny) if variances else x
+    return x.astype(np.float32)

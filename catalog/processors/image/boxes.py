@@ -17,7 +17,7 @@ def to_corners(boxes):
     return np.concatenate([centre - half, centre + half], axis=-1)
 
 
-def coco_targets(annotation, original, resized, name="annotations"):
+def coco_targets(annotation, original, resized, name="annotations", masks_path=None):
     """One image's COCO detection annotation -> the labels of DETR.
 
     annotation   {"image_id": int, "annotations": [{"bbox": [x, y, w, h], "category_id", "area", "iscrowd"}, ...]}
@@ -27,6 +27,8 @@ def coco_targets(annotation, original, resized, name="annotations"):
                  area float32 [N] in resized pixels; image_id int64 [1]; size, orig_size int64 [2]
     Crowds and boxes without area inside the image are left out. Raises ProcessorError.
     """
+    if masks_path is not None:
+        raise ProcessorError("masks_path: only the format coco_panoptic has masks; leave it out or change the format")
     try:
         objects = [o for o in annotation["annotations"] if not o.get("iscrowd", 0)]
         image_id = annotation["image_id"]
@@ -38,17 +40,24 @@ def coco_targets(annotation, original, resized, name="annotations"):
             f"{name}: expected image_id and annotations, each with bbox [x, y, width, height] and category_id; "
             f"problem at {error}"
         ) from None
-    (height, width), (new_height, new_width) = original, resized
+    height, width = original
     boxes[:, 2:] += boxes[:, :2]
     boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
     keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    crowd = np.zeros(int(keep.sum()), np.int64)
+    return labels(image_id, classes[keep], boxes[keep], area[keep], crowd, original, resized)
+
+
+def labels(image_id, classes, boxes, area, crowd, original, resized):
+    """The labels of one image as DETR takes them: boxes by corners in original pixels become fractions, by centres."""
+    (height, width), (new_height, new_width) = original, resized
     return {
         "size": np.array(resized, np.int64),
         "image_id": np.array([image_id], np.int64),
-        "class_labels": classes[keep],
-        "boxes": to_centres(boxes[keep]) / np.array([width, height] * 2, np.float32),
-        "area": area[keep] * np.float32(new_height / height * (new_width / width)),
-        "iscrowd": np.zeros(int(keep.sum()), np.int64),
+        "class_labels": classes,
+        "boxes": to_centres(boxes) / np.array([width, height] * 2, np.float32),
+        "area": area * np.float32(new_height / height * (new_width / width)),
+        "iscrowd": crowd,
         "orig_size": np.array(original, np.int64),
     }
 

@@ -9,9 +9,13 @@ from catalog.errors import ProcessorError
 from catalog.processors.image.batches import PadBatch
 from catalog.processors.image.boxes import best_apart, best_class, best_pairs, coco_targets, detections
 from catalog.processors.image.inputs import read_images
+from catalog.processors.image.panoptic import panoptic_targets
 from catalog.processors.image.processor import ImageProcessor
+from catalog.processors.image.segments import QuerySegments
 from catalog.processors.image.sizes import Within
 from catalog.processors.image.steps import IMAGENET_MEAN, IMAGENET_STD, Normalize, Rescale, Resize
+
+TARGETS = {"coco_detection": coco_targets, "coco_panoptic": panoptic_targets}
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,14 @@ class Annotations:
     do_convert_annotations: bool = True
 
     def __post_init__(self):
-        if self.format != "coco_detection" or not self.do_convert_annotations:
+        if self.format not in TARGETS or not self.do_convert_annotations:
             raise ProcessorError(
                 f"annotations: format={self.format}, do_convert_annotations={self.do_convert_annotations}; "
-                "only format=coco_detection with converted boxes is read"
+                f"expected one of {', '.join(TARGETS)}, with converted boxes"
             )
 
 
-class DetrImageProcessor(ImageProcessor):
+class DetrImageProcessor(QuerySegments, ImageProcessor):
     """DETR, Table Transformer: one class a query, the last class means "nothing"."""
 
     steps = (Resize(Within(800, 1333)), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
@@ -46,24 +50,30 @@ class DetrImageProcessor(ImageProcessor):
             config["do_pad"] = config.pop("pad_and_return_pixel_mask")
         return config
 
-    def __call__(self, images, annotations=None):
-        """Images and, for training, one COCO annotation each (see ``boxes.coco_targets``).
+    def __call__(self, images, annotations=None, masks_path=None):
+        """Images and, for training, one COCO annotation each (see ``boxes.coco_targets``, ``panoptic.panoptic_targets``).
 
-        returns  pixel_values float32 [B, 3, H, W]; pixel_mask int64 [B, H, W]; labels, a list of dicts
+        masks_path   folder of the segment images, for the format coco_panoptic
+        returns      pixel_values float32 [B, 3, H, W]; pixel_mask int64 [B, H, W]; labels, a list of dicts
         """
         pixels = read_images(images)
         ready = [self.apply(image) for image in pixels]
         values, mask = self.part(PadBatch)(ready)
         batch = {"pixel_values": values, "pixel_mask": mask}
-        if annotations is not None:
-            annotations = [annotations] if isinstance(annotations, dict) else annotations
-            if len(annotations) != len(pixels):
-                raise ProcessorError(f"annotations: {len(annotations)} for {len(pixels)} images; give one per image")
-            batch["labels"] = [
-                coco_targets(a, image.shape[:2], new.shape[:2], f"annotations[{i}]")
-                for i, (a, image, new) in enumerate(zip(annotations, pixels, ready))
-            ]
+        if annotations is None:
+            return batch
+        annotations = [annotations] if isinstance(annotations, dict) else annotations
+        if len(annotations) != len(pixels):
+            raise ProcessorError(f"annotations: {len(annotations)} for {len(pixels)} images; give one per image")
+        targets = TARGETS[self.part(Annotations).format]
+        batch["labels"] = [
+            targets(annotation, image.shape[:2], new.shape[:2], f"annotations[{i}]", masks_path)
+            for i, (annotation, image, new) in enumerate(zip(annotations, pixels, ready))
+        ]
         return batch
+
+    def queries(self, outputs):
+        return outputs.logits, outputs.pred_masks
 
     def post_process_object_detection(self, outputs, threshold=0.5, target_sizes=None):
         """Outputs -> one dict an image with scores, labels, boxes above ``threshold``; see ``boxes.detections``."""
@@ -89,7 +99,7 @@ class DetaImageProcessor(DetrImageProcessor):
 class YolosImageProcessor(DetrImageProcessor):
     """YOLOS: as DETR, without a mask, since its patches have none."""
 
-    def __call__(self, images, annotations=None):
-        batch = super().__call__(images, annotations)
+    def __call__(self, images, annotations=None, masks_path=None):
+        batch = super().__call__(images, annotations, masks_path)
         del batch["pixel_mask"]
         return batch

@@ -122,15 +122,27 @@ class BGR(Step):
         return image[..., ::-1]
 
 
-class LayoutLMv2ImageProcessor(ImageProcessor):
-    """LayoutLMv2, LayoutXLM: uint8 pixels in BGR order. Words and boxes go to the tokenizer; they are not read here."""
+class LayoutImageProcessor(ImageProcessor):
+    """An image processor whose words and boxes the caller gives to the tokenizer; they are not read here."""
+
+    parts = (Ocr(),)
+
+    def __call__(self, images):
+        if self.part(Ocr).apply_ocr:
+            raise ProcessorError(
+                "apply_ocr: no words are read off pages here; run your OCR, give words and boxes to the tokenizer, and "
+                'load the processor with config={"apply_ocr": False}'
+            )
+        return super().__call__(images)
+
+
+class LayoutLMv2ImageProcessor(LayoutImageProcessor):
+    """LayoutLMv2, LayoutXLM: uint8 pixels in BGR order."""
 
     steps = (Resize(Exact(224, 224), BILINEAR), BGR())
-    parts = (Ocr(),)
 
 
-class LayoutLMv3ImageProcessor(ImageProcessor):
-    """LayoutLMv3. Words and boxes go to the tokenizer; they are not read here."""
+class LayoutLMv3ImageProcessor(LayoutImageProcessor):
+    """LayoutLMv3."""
 
     steps = (Resize(Exact(224, 224), BILINEAR), Rescale(), Normalize(HALF, HALF))
-    parts = (Ocr(),)

@@ -6,8 +6,10 @@ import numpy as np
 
 from catalog.errors import ProcessorError
 from catalog.processors.image.batches import PadBatch
+from catalog.processors.image.boxes import as_numpy
 from catalog.processors.image.inputs import read_images, read_map
 from catalog.processors.image.processor import ImageProcessor, Labels
+from catalog.processors.image.segments import QuerySegments, upsample
 from catalog.processors.image.sizes import Exact, Size, Within
 from catalog.processors.image.steps import (
     BILINEAR,
@@ -63,7 +65,7 @@ class Ignore:
     ignore_index: int | None = None
 
 
-class MaskFormerImageProcessor(ImageProcessor):
+class MaskFormerImageProcessor(QuerySegments, ImageProcessor):
     """MaskFormer: images padded to a batch; label maps become one binary mask per segment."""
 
     steps = (ResizeUp(Within(800, 1333)), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
@@ -116,7 +118,11 @@ class MaskFormerImageProcessor(ImageProcessor):
 
 
 class Mask2FormerImageProcessor(MaskFormerImageProcessor):
-    """Mask2Former."""
+    """Mask2Former: its masks are a quarter of the padded input, 384 x 384 as published."""
+
+    def queries(self, outputs):
+        logits, masks = super().queries(outputs)
+        return logits, np.stack([upsample(image, (384, 384)) for image in as_numpy(masks)])
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from catalog.errors import ProcessorError
 from catalog.processors.image.batches import PadBatch, PaddedProcessor, pad
 from catalog.processors.image.inputs import read_images, read_map
 from catalog.processors.image.processor import ImageProcessor, channels_first
+from catalog.processors.image.segments import LabelMaps
 from catalog.processors.image.sizes import Exact, Shortest, Size
 from catalog.processors.image.steps import (
     BICUBIC,
@@ -97,7 +98,7 @@ class CropToSize(Step):
         return centre_crop(image, n, n) if self.do_center_crop else image
 
 
-class DPTImageProcessor(ImageProcessor):
+class DPTImageProcessor(LabelMaps, ImageProcessor):
     """DPT."""
 
     steps = (ResizeNear(Exact(384, 384)), Rescale(), Normalize(HALF, HALF))

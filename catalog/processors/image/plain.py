@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from catalog.processors.image.processor import ImageProcessor, Labels, SegmentationProcessor
+from catalog.processors.image.segments import LabelMaps
 from catalog.processors.image.sizes import Exact, Shortest
 from catalog.processors.image.steps import (
     BICUBIC,
@@ -53,6 +54,14 @@ class CLIPImageProcessor(ImageProcessor):
         Normalize(CLIP_MEAN, CLIP_STD),
     )
 
+    @staticmethod
+    def modern(config):
+        """``use_square_size`` (KOSMOS-2) reads a shortest edge as both edges."""
+        size = config.get("size")
+        if config.pop("use_square_size", False) and isinstance(size, dict) and "shortest_edge" in size:
+            config["size"] = {"height": size["shortest_edge"], "width": size["shortest_edge"]}
+        return config
+
 
 class BitImageProcessor(ImageProcessor):
     """BiT, DINOv2."""
@@ -95,13 +104,13 @@ class MobileNetV1ImageProcessor(ImageProcessor):
     steps = (Resize(Shortest(256), BILINEAR), CenterCrop(Exact(224, 224)), Rescale(), Normalize(HALF, HALF))
 
 
-class MobileNetV2ImageProcessor(ImageProcessor):
+class MobileNetV2ImageProcessor(LabelMaps, ImageProcessor):
     """MobileNet V2."""
 
     steps = MobileNetV1ImageProcessor.steps
 
 
-class MobileViTImageProcessor(ImageProcessor):
+class MobileViTImageProcessor(LabelMaps, ImageProcessor):
     """MobileViT, MobileViTV2: no normalisation, channels in BGR order."""
 
     steps = (Resize(Shortest(224), BILINEAR), CenterCrop(Exact(256, 256)), Rescale(), FlipChannels())
@@ -118,14 +127,14 @@ class EfficientFormerImageProcessor(ImageProcessor):
     )
 
 
-class BeitImageProcessor(SegmentationProcessor):
+class BeitImageProcessor(LabelMaps, SegmentationProcessor):
     """BEiT, Data2Vec-vision."""
 
     steps = (ResizeWithMap(Exact(256, 256), BICUBIC), CenterCrop(Exact(224, 224)), Rescale(), Normalize(HALF, HALF))
     parts = (Labels(),)
 
 
-class SegformerImageProcessor(SegmentationProcessor):
+class SegformerImageProcessor(LabelMaps, SegmentationProcessor):
     """SegFormer."""
 
     steps = (Resize(Exact(512, 512), BILINEAR), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
