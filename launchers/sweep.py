@@ -5,6 +5,7 @@ Hydra enumerates the values and starts the jobs; each job composes and checks it
 
 import dataclasses
 import functools
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,9 @@ def run(sweep: Sweep) -> None:
     places = {override.key_or_group: position for position, override in sweep.varied.items()}
     job = functools.partial(_job, line=sweep.line, places=places)
     overrides = [*map(_force, sweep.varied.values()), *sweep.for_hydra]
+    # A job of Slurm starts in Python's own way, not by train.py, and must find the project all the same.
+    paths = [str(CONF.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     with _hydra() as hydra:
         hydra.hydra.multirun("config", job, overrides, with_log_configuration=False)
 

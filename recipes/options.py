@@ -1,7 +1,4 @@
-"""What a recipe can be told about its model and data; defaults are in ``conf/``, metadata as in ``trainer/options.py``.
-
-``kind: path`` marks a value that is a file, a folder or a name and is taken from the command line as it stands.
-"""
+"""What a recipe can be told about its model and data; defaults are in ``conf/``, metadata as in ``trainer/options.py``."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,10 +10,10 @@ Scale = Literal["demo", "full"]
 class RecipeOptions:
     """The head of a file in ``conf/recipe``: what the recipe is, not how it runs."""
 
-    about: str = field(metadata={"help": "one line for --help"})
-    tasks: tuple[str, ...] = field(metadata={"help": "the values that task= may have"})
+    about: str = field(metadata={"help": "one line of text for --help"})
+    tasks: tuple[str, ...] = field(metadata={"help": "a list of the values that task= may have"})
     scales: dict[str, dict[str, Any]] = field(
-        metadata={"help": "demo and full: what each sets, written as on the command line"}
+        metadata={"help": "demo and full, and what each sets, written as on the command line"}
     )
 
 
@@ -26,12 +23,9 @@ class ModelOptions:
 
     name: str = field(metadata={"help": "the catalog's name of the architecture", "option": True})
     head: str | None = field(metadata={"help": "the catalog's name of the task head"})
-    source: str | None = field(metadata={"help": "folder or hub id of a checkpoint; null: new weights", "kind": "path"})
+    source: str | None = field(metadata={"help": "folder or hub id of a checkpoint; null: new weights"})
     tokenizer: str | None = field(
-        metadata={
-            "help": "vocab.txt, tokenizer.json, folder or hub id; null: the checkpoint's, or trained on the data",
-            "kind": "path",
-        }
+        metadata={"help": "vocab.txt, tokenizer.json, folder or hub id; null: the checkpoint's, or trained on the data"}
     )
     config: dict[str, Any] = field(
         metadata={"help": "fields of the model's configuration in the catalog's words, as model.config.depth=4"}
@@ -42,12 +36,8 @@ class ModelOptions:
 class DataOptions:
     """Which examples."""
 
-    path: str | None = field(
-        metadata={"help": "file or folder with your own examples; null: the recipe's", "kind": "path"}
-    )
-    name: str | None = field(
-        metadata={"help": "hub id of the data set; null: the sample that ships here", "kind": "path"}
-    )
+    path: str | None = field(metadata={"help": "file or folder with your own examples; null: the recipe's"})
+    name: str | None = field(metadata={"help": "hub id of the data set; null: the sample that ships here"})
     split_train: str = field(metadata={"help": "split to learn from"})
     split_eval: str | None = field(metadata={"help": "split to measure on; null: the task's own"})
     columns: tuple[str, ...] | None = field(

@@ -67,7 +67,7 @@ def key_of(name: str, recipe: Recipe, values: Mapping[str, Any]) -> schema.Key:
     if name.startswith(PREFIX):
         return model_fields(values["model.name"])[name].key
     key = schema.table()[name]
-    known = {"task": lambda: recipe.tasks, "model.name": names, "model.head": lambda: heads(values["model.name"])}
+    known = {"task": lambda: recipe.head.tasks, "model.name": names, "model.head": lambda: heads(values["model.name"])}
     if name not in known:
         return key
     return dataclasses.replace(key, meta={**key.meta, "choices": tuple(known[name]())})

@@ -30,8 +30,8 @@ class Config:
     task: str = field(metadata={"help": "which of the recipe's tasks"})
     scale: Scale = field(metadata={"help": "demo: offline, about a minute on two cores; full: the published setting"})
     seed: int = field(metadata={"help": "decides weights, order and dropout", "min": 0})
-    run_dir: str = field(metadata={"help": "folder of the run; {recipe} {task} {id} are filled in", "kind": "path"})
-    resume: str | None = field(metadata={"help": "id or folder of a run to continue", "kind": "path"})
+    run_dir: str = field(metadata={"help": "folder of the run; {recipe} {task} {id} are filled in"})
+    resume: str | None = field(metadata={"help": "id or folder of a run to continue"})
     model: ModelOptions
     data: DataOptions
     batch: BatchOptions
@@ -67,10 +67,20 @@ class Key:
         return typing.get_origin(self.type) is dict
 
 
+def walk(owner: type, prefix: str = "") -> Iterator[Key]:
+    """The keys of an option class and of those inside it, in their order."""
+    hints = typing.get_type_hints(owner)
+    for item in dataclasses.fields(owner):
+        if dataclasses.is_dataclass(hints[item.name]):
+            yield from walk(hints[item.name], f"{prefix}{item.name}.")
+        else:
+            yield Key(prefix + item.name, hints[item.name], item.metadata)
+
+
 @functools.cache
 def table() -> dict[str, Key]:
     """Every key by its dotted name, in the order of ``Config``."""
-    return {key.name: key for key in _walk(Config, "")}
+    return {key.name: key for key in walk(Config)}
 
 
 def sections() -> tuple[str, ...]:
@@ -98,15 +108,6 @@ def find(name: str) -> Key | None:
 def build(values: Mapping[str, Any]) -> Config:
     """The tree of dataclasses from checked values by dotted name; every key is present."""
     return _build(Config, "", values)
-
-
-def _walk(owner: type, prefix: str) -> Iterator[Key]:
-    hints = typing.get_type_hints(owner)
-    for item in dataclasses.fields(owner):
-        if dataclasses.is_dataclass(hints[item.name]):
-            yield from _walk(hints[item.name], f"{prefix}{item.name}.")
-        else:
-            yield Key(prefix + item.name, hints[item.name], item.metadata)
 
 
 def _build(owner: type, prefix: str, values: Mapping[str, Any]) -> Any:

@@ -9,11 +9,12 @@ from launchers.config import schema
 from launchers.config.errors import OptionError
 from launchers.config.files import ConfigFile, Entry, read, shorten
 from launchers.config.nearest import nearest
-from launchers.config.values import choices
+from launchers.config.values import check, choices
+from recipes.options import RecipeOptions
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 _CHOICE = "write   - override /group: option"
-HEAD = ("about", "tasks", "scales", "defaults")  # what a recipe file holds beside settings
+HEAD = (*(key.name for key in schema.walk(RecipeOptions)), "defaults")  # what a recipe file holds beside settings
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,17 @@ class Recipe:
     name: str
     file: ConfigFile
 
-    @property
-    def about(self) -> str:
-        return self.file.data["about"]
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        return tuple(self.file.data["tasks"])
+    @cached_property
+    def head(self) -> RecipeOptions:
+        """What the recipe is. Raises ``OptionError`` where the file does not say it."""
+        found = {}
+        for key in schema.walk(RecipeOptions):
+            try:
+                found[key.name] = check(key, self.file.data.get(key.name))
+            except ValueError as error:
+                hint = f"{key.name} is {key.meta['help']}"
+                raise OptionError(f"{key.name}: {error}", self.file.line(key.name), (hint,)) from None
+        return RecipeOptions(**found)
 
     @cached_property
     def settings(self) -> list[Entry]:
@@ -95,16 +100,12 @@ class Recipe:
             raise OptionError(
                 "a recipe sets keys of all groups", self.file.line(), ("its first line: # @package _global_",)
             )
-        for name, kind in (("about", str), ("tasks", list), ("scales", dict)):
-            if not isinstance(self.file.data.get(name), kind) or not self.file.data[name]:
-                form = {str: "one line of text", list: "a list of names", dict: "a mapping with demo and full"}[kind]
-                raise OptionError(f"a recipe needs '{name}', {form}", self.file.line(name))
         scales = choices(schema.table()["scale"])
         for entry in self.file.entries("scales", deep=False):
             if entry.name not in scales:
                 raise OptionError(f"unknown scale '{entry.name}'", entry.where, (f"accepts: {' | '.join(scales)}",))
         for scale in scales:
-            if scale not in self.file.data["scales"]:
+            if scale not in self.head.scales:
                 raise OptionError(f"a recipe needs the scale '{scale}'", self.file.line("scales"))
         for entry in self.settings:
             if entry.name in schema.GROUPS:

@@ -213,7 +213,7 @@ def test_what_is_not_said_is_what_conf_says():
 @pytest.mark.parametrize("scale", ["demo", "full"])
 @pytest.mark.parametrize("recipe", Tree().options("recipe"))
 def test_every_task_of_every_recipe_is_good_at_both_scales(recipe, scale):
-    for task in Tree().recipe(recipe).tasks:
+    for task in Tree().recipe(recipe).head.tasks:
         assert load([f"recipe={recipe}", f"task={task}", f"scale={scale}"]).config.task == task
 
 

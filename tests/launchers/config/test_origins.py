@@ -133,7 +133,7 @@ def _argument(key, value):
 def test_help_lists_recipes_scales_groups_and_defaults():
     text = render.usage(Tree())
     for name in Tree().options("recipe"):
-        assert f"recipe={name}" in text and Tree().recipe(name).about in text
+        assert f"recipe={name}" in text and Tree().recipe(name).head.about in text
     assert "scale=demo" in text and "scale=full" in text
     for group in schema.GROUPS[1:]:
         assert all(option in text for option in Tree().options(group))
