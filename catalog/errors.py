@@ -57,3 +57,7 @@ class SaveError(CatalogError):
     """A folder that cannot be written; what stood there before is untouched."""
 
     exit_code = 4
+
+
+class PortError(CatalogError):
+    """A model, or a way of calling it, that cannot be carried to another framework; or a port's file that is damaged."""

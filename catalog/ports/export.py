@@ -1,0 +1,201 @@
+"""From a page to a program: ``torch.export`` with open dimensions, checked for what would be lost in silence.
+
+The only part of the ports, with :mod:`catalog.ports.partition`, that needs PyTorch.
+"""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from catalog.errors import PortError
+from catalog.ports import ops
+from catalog.ports.ir import Input, Program
+from catalog.ports.partition import partition
+from catalog.ports.request import Request, rebuild
+
+LARGEST = 2**24  # of an open dimension, where the model itself sets no bound
+
+
+def export(model: nn.Module, request: Request) -> Program:
+    """The program of ``model`` for this request.
+
+    Raises PortError naming model, module and op where something cannot be carried over: an op that ports lack, a size that
+    depends on data, a dimension that the page fixes though the request leaves it open, ``no_grad`` inside ``forward``.
+    """
+    call = _Call(model, request)
+    training = model.training
+    model.train(request.train)
+    try:
+        program = _exported(call)
+        _refuse_no_grad(call, program)
+        program = program.run_decompositions(_decompositions())
+    finally:
+        model.train(training)
+    _check_open(call, program)
+    root, graphs, constants = partition(program, model, call.title)
+    return Program(_inputs(call, program), call.made.structure, root, graphs, request.train, constants)
+
+
+class _Call(nn.Module):
+    """The model as a function of a list of tensors, giving a list of tensors; remembers how the result was nested."""
+
+    def __init__(self, model, request):
+        super().__init__()
+        self.model, self.request = model, request
+        self.made = SimpleNamespace(structure=None)  # export puts attributes back as they were, and leaves this alone
+        self.title = f"{model.name}{f' with {model.head}' if model.head else ''} ({request})"
+        self.paths = [path for path, _, _ in request.inputs]
+
+    def forward(self, tensors: list[Tensor]):
+        out = self.model(**rebuild(dict(zip(self.paths, tensors))), **dict(self.request.flags))
+        flat: list[Tensor] = []
+        self.made.structure = _structure(out, flat)
+        return tuple(flat)
+
+    def examples(self) -> list[Tensor]:
+        """Tensors of the request's types and the arguments' sizes; an open dimension is never traced at size 1."""
+        return [
+            torch.zeros([max(n, 2) if d is None else d for n, d in zip(size, dims)], dtype=getattr(torch, dtype))
+            for (_, dtype, dims), size in zip(self.request.inputs, self.request.sizes)
+        ]
+
+
+def _structure(value, flat):
+    """The nesting of a result with tensors replaced by their place in ``flat``."""
+    if isinstance(value, Tensor):
+        flat.append(value)
+        return len(flat) - 1
+    if value is None:
+        return None
+    if hasattr(value, "__dataclass_fields__"):
+        value = {name: getattr(value, name) for name in value.__dataclass_fields__ if name != "mask"}
+    if isinstance(value, Mapping):
+        return {key: _structure(item, flat) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_structure(item, flat) for item in value]
+    raise PortError(f"a model's output holds a {type(value).__name__}; ports carry tensors, tuples and outputs")
+
+
+def _exported(call):
+    shapes = [
+        {d: Dim.DYNAMIC(min=1, max=LARGEST) for d, size in enumerate(dims) if size is None}
+        for _, _, dims in call.request.inputs
+    ]
+    inside: list[str] = []
+    handles = [
+        handle
+        for path, module in call.model.named_modules()
+        for handle in (
+            module.register_forward_pre_hook(lambda m, _, path=path: inside.append(f"'{path}' ({type(m).__name__})")),
+            module.register_forward_hook(lambda *_: inside.pop() and None),
+        )
+    ]
+    try:
+        return torch.export.export(call, (call.examples(),), dynamic_shapes=(shapes,), strict=False)
+    except PortError:
+        raise
+    except Exception as error:
+        where = f"in {inside[-1]}: " if inside else ""
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise PortError(
+            f"{call.title}: {where}cannot be exported ({type(error).__name__}: {' '.join(lines[:4])})"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _refuse_no_grad(call, program):
+    """``torch.no_grad`` is gone after decomposition, and gradients would flow where PyTorch stops them."""
+    for node in program.graph.nodes:
+        if "set_grad_enabled" in str(node.target):
+            stack = list((node.meta.get("nn_module_stack") or {}).values())
+            where = stack[-1][0].removeprefix("model").lstrip(".") if stack else ""
+            raise PortError(
+                f"{call.title}: '{where}' uses torch.no_grad in forward, which other frameworks cannot see; use .detach()"
+            )
+
+
+def _decompositions():
+    """PyTorch's own, less the ops that ports keep whole."""
+    table = torch.export.default_decompositions()
+    for op in list(table):
+        if ops.base(op._schema.name.split("::")[1] + "." + op._schema.overload_name) is not None:
+            table.pop(op)
+    return table
+
+
+def _shapes(program):
+    """The shape of each user input, in order."""
+    kinds = program.graph_signature.user_inputs
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    return [nodes[name].meta["val"].shape for name in kinds]
+
+
+def _check_open(call, program):
+    fixed = [
+        f"dimension {d} of {path} to {shape[d]}"
+        for (path, _, dims), shape in zip(call.request.inputs, _shapes(program))
+        for d, size in enumerate(dims)
+        if size is None and isinstance(shape[d], int)
+    ]
+    if fixed:
+        raise PortError(
+            f"{call.title}: the page fixes {', '.join(fixed)}; compute sizes from x.shape, never as constants"
+        )
+
+
+def _inputs(call, program) -> tuple[Input, ...]:
+    ranges = program.range_constraints
+
+    def dim(size) -> int | tuple[int, int | None]:
+        if isinstance(size, int):
+            return size
+        found = ranges.get(size.node.expr)
+        if found is None:
+            return (1, None)
+        low, high = int(found.lower), int(found.upper)
+        return (1 if low <= 2 else low, None if high >= LARGEST else high)  # export itself never traces sizes below 2
+
+    return tuple(
+        Input(path, dtype, tuple(dim(size) for size in shape))
+        for (path, dtype, _), shape in zip(call.request.inputs, _shapes(program))
+    )
+
+
+def frozen(model: nn.Module) -> list[str]:
+    """Names of the parameters that do not learn."""
+    return [name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad]
+
+
+def arguments(model: nn.Module) -> list[str]:
+    """The names that ``forward`` takes, in order: a head's own come behind its backbone's."""
+    import inspect
+
+    names: list[str] = []
+    for part in (getattr(model, "backbone", None), model):
+        if part is not None:
+            for name, parameter in inspect.signature(part.forward).parameters.items():
+                if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in names:
+                    names.append(name)
+    return names
+
+
+def tensors(model: nn.Module) -> dict[str, Any]:
+    """Copies of every parameter and buffer by name, ties included, as numpy arrays (bf16 through ml_dtypes)."""
+    found = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    return {name: to_numpy(tensor) for name, tensor in found.items()}
+
+
+def to_numpy(tensor: Tensor):
+    """A copy of a tensor's values as a numpy array."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        return tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
+    return tensor.numpy().copy()
