@@ -76,14 +76,18 @@ class BatchPlan:
         return rows[np.where(turn % 2 == 0, place, self.world - 1 - place) == self.rank]
 
     def worst(self) -> np.ndarray:
-        """Rows of the largest batch there can be in any epoch: the longest ones, as many as fit."""
-        longest = np.argsort(-self.lengths, kind="stable")[: self.options.size or self.options.tokens]
-        lengths, tokens = self.lengths[longest].astype(np.int64), self.options.tokens
-        if tokens is not None:
-            slots = np.cumsum(lengths) if self.options.layout == "unpadded" else self._width(lengths.max(initial=0)) * (
-                1 + np.arange(len(lengths)))  # fmt: skip
-            longest = longest[: np.searchsorted(slots, tokens, "right")]
-        return self.share(self._sorted(longest))
+        """Rows of a batch as large as any epoch can bring: the longest ones, as many as fit, and what fits beside them."""
+        longest, o = np.argsort(-self.lengths, kind="stable"), self.options
+        lengths = self.lengths[longest].astype(np.int64)
+        if o.layout == "unpadded" and o.tokens:
+            taken, left, row = [], o.tokens, 0
+            while row < len(lengths):
+                taken.append(row)
+                left -= lengths[row]
+                row = max(row + 1, int(np.searchsorted(-lengths, -left)))
+            return self.share(self._sorted(longest[taken]))
+        size = o.size or o.tokens // max(1, int(self._width(lengths.max(initial=0))))
+        return self.share(self._sorted(longest[:size]))
 
     def padding(self, epoch: int) -> float:
         """Share of the computed positions of an epoch that hold no token."""

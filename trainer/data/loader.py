@@ -99,6 +99,9 @@ class Loader:
                     yield self._take(epoch, ahead.popleft())
             while ahead:
                 yield self._take(epoch, ahead.popleft())
+        except BrokenProcessPool:
+            self.close()
+            raise DataError("a process that prepares batches was killed; was the machine out of memory?") from None
         finally:
             for item in ahead:
                 if isinstance(item, Future):
@@ -135,9 +138,6 @@ class Loader:
         try:
             made = item.result() if isinstance(item, Future) else self._maker.step(epoch, item)
             return [self._tensors(arrays) for arrays in made]
-        except BrokenProcessPool:
-            self.close()
-            raise DataError("a process that prepares batches was killed; was the machine out of memory?") from None
         finally:
             self.waited += time.perf_counter() - began
 

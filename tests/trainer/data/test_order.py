@@ -51,19 +51,19 @@ def chi_square(counts):
     return ((counts - expected) ** 2 / expected).sum() / (counts.size - 1)
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5])
+@pytest.mark.parametrize("n", [2, 3, 4])
 def test_all_orders_of_a_few_examples_are_as_likely(n):
     every = list(permutations(range(n)))
     counts = np.zeros(len(every))
-    for seed in range(2400):
+    for seed in range(1200):
         counts[every.index(tuple(Order(n, seed).index(0, np.arange(n)).tolist()))] += 1
     assert chi_square(counts) < 4  # 1 on average
 
 
-@pytest.mark.parametrize("n", [10, 64, 65])
+@pytest.mark.parametrize("n", [10, 65])
 def test_every_example_comes_everywhere_as_often(n):
     counts = np.zeros((n, n))
-    for seed in range(1000):
+    for seed in range(600):
         counts[np.arange(n), Order(n, seed).index(seed % 3, np.arange(n))] += 1
     assert chi_square(counts) < 1.35
 
