@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -85,7 +85,7 @@ class Loader:
         """Optimizer steps in an epoch."""
         return self.plan.steps(epoch)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[dict[str, torch.Tensor]]]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[list[dict[str, torch.Tensor]], None, None]:
         """The micro batches of each optimizer step of an epoch, from step ``start`` on; closing it drops what is ahead.
 
         DataError names the row that a batch could not be made of.
