@@ -90,6 +90,16 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "GPT2ForQuestionAnswering": "question-answering",
         },
     ),
+    "gpt_neox": (
+        "catalog.models.gpt_neox:GptNeox",
+        {
+            "GPTNeoXModel": None,
+            "GPTNeoXForCausalLM": "causal-lm",
+            "GPTNeoXForSequenceClassification": "sequence-classification",
+            "GPTNeoXForTokenClassification": "token-classification",
+            "GPTNeoXForQuestionAnswering": "question-answering",
+        },
+    ),
     "llama": (
         "catalog.models.llama:Llama",
         {
@@ -104,6 +114,15 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "MistralModel": None,
             "MistralForCausalLM": "causal-lm",
             "MistralForSequenceClassification": "sequence-classification",
+        },
+    ),
+    "opt": (
+        "catalog.models.opt:Opt",
+        {
+            "OPTModel": None,
+            "OPTForCausalLM": "causal-lm",
+            "OPTForSequenceClassification": "sequence-classification",
+            "OPTForQuestionAnswering": "question-answering",
         },
     ),
     "roberta": (

@@ -3,7 +3,7 @@
 from catalog.layers import masks
 from catalog.layers.attend import attend, use_kernel
 from catalog.layers.attention import Attention
-from catalog.layers.blocks import CrossPostNorm, CrossPreNorm, PostNorm, PreNorm, Stack
+from catalog.layers.blocks import CrossPostNorm, CrossPreNorm, Parallel, PostNorm, PreNorm, Stack
 from catalog.layers.cache import Cache, LayerCache
 from catalog.layers.embed import TokenEmbedding
 from catalog.layers.mlp import MLP, GatedMLP, activation
@@ -28,6 +28,7 @@ __all__ = [
     "LayerCache",
     "LearnedPositions",
     "MeanTokens",
+    "Parallel",
     "PostNorm",
     "PreNorm",
     "RMSNorm",

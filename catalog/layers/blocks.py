@@ -38,6 +38,19 @@ class PostNorm(nn.Module):
         return self.norm2(x + self.mlp_drop(self.mlp(x)))
 
 
+class Parallel(nn.Module):
+    """x + attn(norm1(x)) + mlp(norm2(x)): neither waits for the other. Wang and Komatsuzaki, 2021 (GPT-J)."""
+
+    def __init__(self, *, attn, mlp, norm1, norm2, dropout=0.0):
+        super().__init__()
+        self.attn, self.mlp, self.norm1, self.norm2 = attn, mlp, norm1, norm2
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x, *, mask=None, positions=None, bias=None, cache=None):
+        y = self.drop(self.attn(self.norm1(x), mask=mask, positions=positions, bias=bias, cache=cache))
+        return x + y + self.drop(self.mlp(self.norm2(x)))
+
+
 class CrossPreNorm(nn.Module):
     """As PreNorm, with attention to a memory between the two: norm1, norm2 and norm3 in that order."""
 

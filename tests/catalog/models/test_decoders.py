@@ -9,9 +9,12 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 import catalog
+from catalog import registry
 from catalog.building import from_published
 from catalog.errors import LoadError
+from catalog.layers import masks
 from catalog.models.bloom import CONFIG
+from catalog.models.opt import NAMES
 from tests.support import golden
 
 
@@ -33,11 +36,11 @@ def words(*shape, low=5, high=99, seed=0):
     return torch.randint(low, high, shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", ["bloom", "gpt2", "llama", "mistral"])
+@pytest.mark.parametrize("name", ["bloom", "gpt2", "gpt_neox", "llama", "mistral", "opt"])
 @torch.no_grad()
 def test_a_text_is_classified_by_its_last_real_token(name):
     model, ids = fresh(name, "sequence-classification"), words(1, 6)
-    pad, real, none = torch.full((1, 3), 0), torch.ones(1, 6).long(), torch.zeros(1, 3).long()
+    pad, real, none = torch.full((1, 3), model.config.pad_id), torch.ones(1, 6).long(), torch.zeros(1, 3).long()
     alone = model(input_ids=ids).logits
     right = model(input_ids=torch.cat([ids, pad], 1), attention_mask=torch.cat([real, none], 1)).logits
     left = model(input_ids=torch.cat([pad, ids], 1), attention_mask=torch.cat([none, real], 1)).logits
@@ -201,3 +204,52 @@ def test_the_padding_row_of_llama_learns_nothing():
     model(input_ids=ids, labels=ids).loss.backward()
     gradient = model.backbone.embed.tokens.weight.grad
     assert not gradient[0].any() and gradient[ids[1, 2]].any()
+
+
+@torch.no_grad()
+def test_the_350m_opt_widens_its_tokens_and_ends_without_a_norm():
+    model, ids = fresh("opt", embed_width=16, pre_norm=False), words(1, 5)
+    out = model(input_ids=ids, output_hidden_states=True)
+    first, last = out.hidden_states[0], model.layers[-1](out.hidden_states[1], mask=masks.causal())
+    tokens = model.embed.tokens.weight[ids] @ model.embed.project.weight.t()
+    torch.testing.assert_close(first, tokens + model.embed.positions.weight[2:7])
+    torch.testing.assert_close(out.last_hidden_state, last @ model.project.weight.t())
+    block = model.layers[0]
+    middle = block.norm1(first + block.attn(first, mask=masks.causal()))
+    torch.testing.assert_close(out.hidden_states[1], block.norm2(middle + block.mlp(middle)))
+    published = {name for step in NAMES.steps(model.state_dict(), published=False) for name in step.published}
+    assert {"decoder.project_in.weight", "decoder.project_out.weight"} <= published
+    assert not any(name.startswith("decoder.final_layer_norm") for name in published)
+    assert catalog.build("opt", model.config, head="causal-lm", device="meta").out.weight.shape == (99, 16)
+
+
+def test_galactica_has_neither_biases_nor_scales():
+    model = catalog.build("opt", tiny("opt", bias=False, norm_scale=False), device="meta")
+    assert {name.split(".")[-2] for name, _ in model.named_parameters()} == {
+        "tokens", "positions", "q", "k", "v", "out", "up", "down"
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def test_neox_may_read_one_after_the_other():
+    model, ids = fresh("gpt_neox", parallel=False, depth=1), words(1, 5)
+    x, context = model.embed(ids), {"mask": masks.causal(), "positions": torch.arange(5)[None]}
+    block = model.layers[0]
+    x = x + block.attn(block.norm1(x), **context)
+    x = x + block.mlp(block.norm2(x))
+    torch.testing.assert_close(model(input_ids=ids).last_hidden_state, model.norm(x))
+    other = fresh("gpt_neox", depth=1)
+    assert not torch.allclose(other(input_ids=ids).last_hidden_state, model.norm(x), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "name, tensor",
+    [
+        ("gpt2", "transformer.h.11.attn.masked_bias"),
+        ("llama", "model.layers.31.self_attn.rotary_emb.inv_freq"),
+        ("gpt_neox", "gpt_neox.layers.5.attention.bias"),
+        ("gpt_neox", "gpt_neox.layers.5.attention.rotary_emb.inv_freq"),
+    ],
+)
+def test_tables_in_published_files_are_no_weights(name, tensor):
+    assert registry.names_of(name, "causal-lm").dropped(tensor)
