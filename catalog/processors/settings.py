@@ -9,6 +9,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 
 from catalog.errors import ProcessorError, did_you_mean
+from catalog.processors import audio, image
 
 FILE = "preprocessor_config.json"
 TYPES = ("image_processor_type", "feature_extractor_type")
@@ -52,6 +53,26 @@ def published_type(settings):
     """The class a file names, in its current spelling, or None: old names of image processors and `Fast` are undone."""
     name = next((settings[key] for key in TYPES if settings.get(key)), None)
     return name.removesuffix("Fast") if isinstance(name, str) else None
+
+
+def class_name(folder):
+    """The processor class of a folder: what its file names or, in the first files, what its ``config.json`` implies.
+
+    Raises ProcessorError where neither says it.
+    """
+    named = published_type(read(folder))
+    if named:
+        return named
+    try:
+        model = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        model = None
+    implied = (image.MODELS | audio.MODELS).get(model)
+    if implied is None:
+        raise ProcessorError(
+            f"{Path(folder) / FILE}: names no processor; add {' or '.join(TYPES)}, or load by class name"
+        )
+    return implied
 
 
 def check_type(settings, wanted, where):

@@ -10,3 +10,22 @@ MODULES = {
 }
 
 REGISTRY = {name: f"{__name__}.{module}:{name}" for module, names in MODULES.items() for name in names}
+
+RAW = (
+    "data2vec-audio",
+    "hubert",
+    "sew",
+    "sew-d",
+    "unispeech",
+    "unispeech-sat",
+    "wav2vec2",
+    "wav2vec2-conformer",
+    "wavlm",
+)
+
+MODELS = dict.fromkeys(RAW, "Wav2Vec2FeatureExtractor") | {  # model_type -> class, for files that do not name one
+    "audio-spectrogram-transformer": "ASTFeatureExtractor",
+    "mctct": "MCTCTFeatureExtractor",
+    "speech_to_text": "Speech2TextFeatureExtractor",
+    "whisper": "WhisperFeatureExtractor",
+}

@@ -1,5 +1,7 @@
 """Windows, spectra and mel filter banks, in float64: logarithms of small energies amplify rounding."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from catalog.errors import ProcessorError
@@ -74,6 +76,7 @@ def to_hertz(mel, scale):
     return np.where(mel >= knee, LINEAR_END * np.exp((np.maximum(mel, knee) - knee) / LOG_STEP), mel * LINEAR_STEP)
 
 
+@lru_cache(maxsize=32)
 def mel_filters(bands, n_fft, rate, low, high, *, scale, unit_area=False, in_mel=False):
     """Triangles, evenly spaced on a mel ``scale`` between ``low`` and ``high`` Hz -> [n_fft // 2 + 1, bands].
 

@@ -1,7 +1,6 @@
 """Log-mel spectrograms of 30 seconds for Whisper. Radford et al., 2022 (arXiv:2212.04356)."""
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -23,12 +22,6 @@ class Chunk:
     nb_max_frames: int = 3000
 
 
-@cache
-def filters(bands, n_fft, rate):
-    """Slaney's filter bank from 0 to 8000 Hz, [n_fft // 2 + 1, bands]."""
-    return mel_filters(bands, n_fft, rate, 0, 8000, scale="slaney", unit_area=True)
-
-
 class WhisperFeatureExtractor(FeatureExtractor):
     """input_features float32 [B, bands, frames]: 3000 frames of 10 ms for the default 30 seconds."""
 
@@ -45,7 +38,8 @@ class WhisperFeatureExtractor(FeatureExtractor):
         chunk, rate = self.part(Chunk), self.part(Sequences).sampling_rate
         x = frames(centred(wave, chunk.n_fft), chunk.n_fft, chunk.hop_length) * hann(chunk.n_fft)
         power = magnitude(x, chunk.n_fft)[:-1] ** 2  # the last frame is dropped: 3000, not 3001
-        mel = power @ filters(self.part(Sequences).feature_size, chunk.n_fft, rate)
+        bands = self.part(Sequences).feature_size
+        mel = power @ mel_filters(bands, chunk.n_fft, rate, 0, 8000, scale="slaney", unit_area=True)
         logs = np.log10(np.maximum(mel, FLOOR))
         return ((np.maximum(logs, logs.max() - RANGE) + 4) / 4).T.astype(np.float32)
 

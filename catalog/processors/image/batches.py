@@ -17,10 +17,13 @@ def pad(image, height, width, value=0.0):
 def pad_to_largest(images):
     """Images [H, W, C] -> ([B, C, maxH, maxW], mask int64 [B, maxH, maxW] with 1 on real pixels)."""
     height, width = (max(sizes) for sizes in zip(*(image.shape[:2] for image in images)))
+    values = np.zeros((len(images), images[0].shape[2], height, width), images[0].dtype)
     mask = np.zeros((len(images), height, width), np.int64)
     for i, image in enumerate(images):
-        mask[i, : image.shape[0], : image.shape[1]] = 1
-    return stack([pad(image, height, width) for image in images]), mask
+        h, w = image.shape[:2]
+        values[i, :, :h, :w] = image.transpose(2, 0, 1)
+        mask[i, :h, :w] = 1
+    return values, mask
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,11 @@ def best_class(logits, boxes):
     return scores.max(-1), scores.argmax(-1), boxes
 
 
+def best_text(logits, boxes):
+    """One text a query by sigmoid, "nothing" being a low score. [Q, C], [Q, 4] -> scores [Q], labels [Q], boxes [Q, 4]."""
+    return sigmoid(logits.max(-1)), logits.argmax(-1), boxes
+
+
 def best_pairs(logits, boxes, count=100):
     """The ``count`` best (query, class) pairs by sigmoid. [Q, C], [Q, 4] -> scores, labels, boxes, best first."""
     scores = sigmoid(logits).ravel()
@@ -129,3 +134,13 @@ def detections(outputs, pick, threshold, target_sizes):
         keep = scores > threshold
         found.append({"scores": scores[keep], "labels": labels[keep], "boxes": corners[keep]})
     return found
+
+
+class ObjectDetection:
+    """Of an image processor: outputs of a detection head; ``pick`` says which queries speak for which classes."""
+
+    pick = staticmethod(best_class)
+
+    def post_process_object_detection(self, outputs, threshold=0.5, target_sizes=None):
+        """Outputs -> one dict an image with scores, labels, boxes above ``threshold``; see ``detections``."""
+        return detections(outputs, self.pick, threshold, target_sizes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from catalog.errors import ProcessorError
 from catalog.processors.image.batches import PadBatch
-from catalog.processors.image.boxes import best_apart, best_class, best_pairs, coco_targets, detections
+from catalog.processors.image.boxes import ObjectDetection, best_apart, best_pairs, coco_targets
 from catalog.processors.image.inputs import read_images
 from catalog.processors.image.panoptic import panoptic_targets
 from catalog.processors.image.processor import ImageProcessor
@@ -33,12 +33,11 @@ class Annotations:
             )
 
 
-class DetrImageProcessor(QuerySegments, ImageProcessor):
+class DetrImageProcessor(ObjectDetection, QuerySegments, ImageProcessor):
     """DETR, Table Transformer: one class a query, the last class means "nothing"."""
 
     steps = (Resize(Within(800, 1333)), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
     parts = (PadBatch(), Annotations())
-    pick = staticmethod(best_class)
 
     @staticmethod
     def modern(config):
@@ -74,10 +73,6 @@ class DetrImageProcessor(QuerySegments, ImageProcessor):
 
     def queries(self, outputs):
         return outputs.logits, outputs.pred_masks
-
-    def post_process_object_detection(self, outputs, threshold=0.5, target_sizes=None):
-        """Outputs -> one dict an image with scores, labels, boxes above ``threshold``; see ``boxes.detections``."""
-        return detections(outputs, self.pick, threshold, target_sizes)
 
 
 class ConditionalDetrImageProcessor(DetrImageProcessor):

@@ -37,7 +37,7 @@ class FitPage(Step):
 
     def __call__(self, image):
         height, width = self.size.height, self.size.width
-        if self.do_align_long_axis and (width > height) != (image.shape[1] > image.shape[0]):
+        if self.do_align_long_axis and (width - height) * (image.shape[1] - image.shape[0]) < 0:
             image = np.rot90(image, 3)
         if self.do_resize:
             image = resize(image, *Shortest(min(height, width)).fit(*image.shape[:2]), self.resample)
@@ -70,7 +70,7 @@ class FitPage(Step):
 
 @dataclass(frozen=True)
 class CropMargin(Step):
-    """Cuts the margin that is as light as the lightest 200 of 255 levels (after stretching to the full range)."""
+    """Cuts the light margin: rows and columns without any pixel below 200 of 255, the page's own range stretched."""
 
     do_crop_margin: bool = True
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from catalog.processors.image.boxes import ObjectDetection, best_text
 from catalog.processors.image.processor import ImageProcessor
 from catalog.processors.image.sizes import Exact, Size
 from catalog.processors.image.steps import BILINEAR, CLIP_MEAN, CLIP_STD, Normalize, Rescale, Step
@@ -55,7 +56,13 @@ def _along(x, size):
     return linear(x, size, mirrored=True)
 
 
-class Owlv2ImageProcessor(ImageProcessor):
-    """OWLv2."""
+class Owlv2ImageProcessor(ObjectDetection, ImageProcessor):
+    """OWLv2: the classes are the texts that were asked for."""
 
     steps = (Rescale(), PadSquare(), ResizeSmooth(Exact(960, 960)), Normalize(CLIP_MEAN, CLIP_STD))
+    pick = staticmethod(best_text)
+
+    def post_process_object_detection(self, outputs, threshold=0.5, target_sizes=None):
+        """As for all detectors; the fractions are of the square that the image was padded to."""
+        squares = None if target_sizes is None else [(max(size), max(size)) for size in target_sizes]
+        return super().post_process_object_detection(outputs, threshold, squares)

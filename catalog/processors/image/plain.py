@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from catalog.processors.image.boxes import ObjectDetection, best_text
 from catalog.processors.image.processor import ImageProcessor, Labels, SegmentationProcessor
 from catalog.processors.image.segments import LabelMaps
 from catalog.processors.image.sizes import Exact, Shortest
@@ -26,7 +27,7 @@ from catalog.processors.image.steps import (
 
 
 class ViTImageProcessor(ImageProcessor):
-    """ViT, Swin, SwinV2, ViT-MAE, ViT-MSN, DINO."""
+    """ViT, Swin, SwinV2, ViT-MAE, ViT-MSN, DINO, CLIPSeg, SwiftFormer."""
 
     steps = (Resize(Exact(224, 224), BILINEAR), Rescale(), Normalize(HALF, HALF))
 
@@ -44,7 +45,7 @@ class DeiTImageProcessor(ImageProcessor):
 
 
 class CLIPImageProcessor(ImageProcessor):
-    """CLIP, ALIGN-like towers, GroupViT, AltCLIP, X-CLIP, CLIPSeg, KOSMOS-2."""
+    """CLIP, GroupViT, AltCLIP, GIT, KOSMOS-2."""
 
     steps = (
         ConvertRGB(),
@@ -64,7 +65,7 @@ class CLIPImageProcessor(ImageProcessor):
 
 
 class BitImageProcessor(ImageProcessor):
-    """BiT, DINOv2."""
+    """BiT, DINOv2, FocalNet."""
 
     steps = CLIPImageProcessor.steps
 
@@ -87,8 +88,10 @@ class BlipImageProcessor(ImageProcessor):
     steps = (ConvertRGB(), Resize(Exact(384, 384), BICUBIC), Rescale(), Normalize(CLIP_MEAN, CLIP_STD))
 
 
-class OwlViTImageProcessor(ImageProcessor):
-    """OWL-ViT."""
+class OwlViTImageProcessor(ObjectDetection, ImageProcessor):
+    """OWL-ViT: the classes are the texts that were asked for."""
+
+    pick = staticmethod(best_text)
 
     steps = (
         Resize(Exact(768, 768), BICUBIC),

@@ -94,7 +94,7 @@ class CropBeforeResize(Step):
 
 
 class ConvNextImageProcessor(ImageProcessor):
-    """ConvNeXT, ConvNeXTV2, ResNet, RegNet, VAN, CvT, FocalNet."""
+    """ConvNeXT, ConvNeXTV2, ResNet, RegNet, VAN, CvT."""
 
     steps = (ResizeAndCrop(Shortest(384)), Rescale(), Normalize(HALF, HALF))
 

@@ -6,8 +6,10 @@ import numpy as np
 
 from catalog.errors import ProcessorError
 from catalog.processors.image.batches import pad
+from catalog.processors.image.boxes import as_numpy
 from catalog.processors.image.inputs import read_images
 from catalog.processors.image.processor import ImageProcessor, stack
+from catalog.processors.image.segments import upsample
 from catalog.processors.image.sizes import Exact, Longest, Size
 from catalog.processors.image.steps import IMAGENET_MEAN, IMAGENET_STD, ConvertRGB, Normalize, Rescale, Resize, Step
 
@@ -42,3 +44,17 @@ class SamImageProcessor(ImageProcessor):
             "original_sizes": np.array([image.shape[:2] for image in pixels], np.int64),
             "reshaped_input_sizes": np.array([image.shape[:2] for image in ready], np.int64),
         }
+
+    def post_process_masks(self, masks, original_sizes, reshaped_input_sizes, mask_threshold=0.0):
+        """Mask logits [P, M, h, w] an image -> bool [P, M, H, W] in its own pixels.
+
+        The two sizes are those that the call returned: the padding is cut off between two bilinear resizings.
+        """
+        frame, found = self.part(PadTo).pad_size, []
+        for logits, original, reshaped in zip(masks, original_sizes, reshaped_input_sizes):
+            logits = as_numpy(logits)
+            flat = logits.reshape(-1, *logits.shape[-2:])
+            large = upsample(flat, (frame.height, frame.width))[:, : int(reshaped[0]), : int(reshaped[1])]
+            fitted = upsample(large, (int(original[0]), int(original[1])))
+            found.append(fitted.reshape(*logits.shape[:-2], *fitted.shape[1:]) > mask_threshold)
+        return found

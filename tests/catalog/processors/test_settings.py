@@ -5,7 +5,7 @@ import json
 import pytest
 
 from catalog.errors import ProcessorError
-from catalog.processors import find, settings
+from catalog.processors import audio, find, image, settings
 from catalog.processors.audio.wav2vec2 import Wav2Vec2FeatureExtractor
 from catalog.processors.audio.whisper import WhisperFeatureExtractor
 from catalog.processors.image.detr import DetrImageProcessor
@@ -128,6 +128,17 @@ def test_names_of_all_versions_are_found():
     for name in ("ViTImageProcessor", "ViTImageProcessorFast", "ViTFeatureExtractor"):
         assert find(name) == "catalog.processors.image.plain:ViTImageProcessor"
     assert find("WhisperFeatureExtractor") == "catalog.processors.audio.whisper:WhisperFeatureExtractor"
+
+
+def test_first_files_name_no_class(tmp_path):
+    (tmp_path / settings.FILE).write_text("{}")
+    with pytest.raises(ProcessorError, match=r"names no processor; add image_processor_type or"):
+        settings.class_name(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "swin"}')
+    assert settings.class_name(tmp_path) == "ViTImageProcessor"
+    (tmp_path / settings.FILE).write_text('{"feature_extractor_type": "CLIPFeatureExtractor"}')
+    assert find(settings.class_name(tmp_path)) == find("CLIPImageProcessor")
+    assert {find(name) is None for name in (image.MODELS | audio.MODELS).values()} == {False}
 
 
 def test_layout_pages_are_not_read_silently():

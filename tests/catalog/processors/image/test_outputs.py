@@ -18,7 +18,9 @@ from catalog.processors.image.detr import (
     YolosImageProcessor,
 )
 from catalog.processors.image.masks import Mask2FormerImageProcessor, MaskFormerImageProcessor
-from catalog.processors.image.plain import SegformerImageProcessor
+from catalog.processors.image.owlv2 import Owlv2ImageProcessor
+from catalog.processors.image.plain import OwlViTImageProcessor, SegformerImageProcessor
+from catalog.processors.image.sam import SamImageProcessor
 from catalog.processors.image.segments import upsample
 
 BOXES = np.array([[[0.5, 0.5, 0.2, 0.4], [0.25, 0.5, 0.5, 1.0]]], np.float32)
@@ -63,6 +65,27 @@ def test_overlapping_boxes_of_one_class_go_out():
     np.testing.assert_array_equal(labels[first], [0, 1, 0, 0])  # overlap 0.9 goes out within class 0 only, 0.69 stays
     np.testing.assert_array_equal(kept[first], boxes[[0, 1, 2, 3]])
     assert DetaImageProcessor.pick is best_apart
+
+
+def test_queries_for_texts():
+    outputs = SimpleNamespace(logits=np.array([[[2.0, 1.0], [-3.0, 0.5]]], np.float32), pred_boxes=BOXES)
+    (found,) = OwlViTImageProcessor().post_process_object_detection(outputs, 0.1, [(100, 200)])
+    np.testing.assert_allclose(found["scores"], 1 / (1 + np.exp([-2.0, -0.5])), atol=1e-6)
+    np.testing.assert_array_equal(found["labels"], [0, 1])
+    np.testing.assert_allclose(found["boxes"][0], [80, 30, 120, 70], atol=1e-4)
+    (square,) = Owlv2ImageProcessor().post_process_object_detection(outputs, 0.1, [(100, 200)])
+    np.testing.assert_allclose(square["boxes"][0], [80, 60, 120, 140], atol=1e-4)  # of 200 x 200, padded at the bottom
+
+
+def test_masks_of_prompts():
+    """The left half of an image of 6 x 8, which fills the upper three quarters of a frame of 16 x 16."""
+    processor = SamImageProcessor({"size": {"longest_edge": 16}, "pad_size": {"height": 16, "width": 16}})
+    sizes = processor(np.zeros((6, 8, 3), np.uint8))
+    logits = np.where(np.arange(4) < 2, 5.0, -5.0) * np.ones((1, 2, 4, 4))
+    logits[:, 1] *= -1
+    (masks,) = processor.post_process_masks([logits], sizes["original_sizes"], sizes["reshaped_input_sizes"])
+    left = np.broadcast_to(np.arange(8) < 4, (6, 8))
+    np.testing.assert_array_equal(masks, [[left, ~left]])
 
 
 def test_coco_targets_clip_and_drop():

@@ -8,6 +8,7 @@ from PIL import Image
 
 from catalog.errors import ProcessorError
 from catalog.processors.image.batches import pad_to_largest
+from catalog.processors.image.documents import CropMargin, FitPage
 from catalog.processors.image.masks import MaskFormerImageProcessor
 from catalog.processors.image.multiples import DPTImageProcessor, GLPNImageProcessor
 from catalog.processors.image.owlv2 import _along
@@ -120,6 +121,21 @@ def test_multiples():
         GLPNImageProcessor()(np.zeros((31, 64, 3), np.uint8))
     keep = {"size": 384, "keep_aspect_ratio": True, "ensure_multiple_of": 32}
     assert DPTImageProcessor(keep)(np.zeros((480, 640, 3), np.uint8))["pixel_values"].shape == (1, 3, 384, 512)
+
+
+def test_pages():
+    page = np.full((40, 60, 3), 250, np.uint8)
+    page[10:20, 15:45] = 0
+    page[10, 15] = 120
+    np.testing.assert_array_equal(CropMargin()(page), page[10:20, 15:45])
+    blank = np.full((4, 6, 3), 250, np.uint8)
+    assert CropMargin()(blank) is blank
+    got = FitPage(Exact(8, 12))(np.full((30, 10, 3), 9, np.uint8))[..., 0]
+    np.testing.assert_array_equal(got, np.where((np.arange(12) > 4) & (np.arange(12) < 7), 9, 0) * np.ones((8, 1)))
+    turned = FitPage(Exact(12, 6), do_align_long_axis=True)(np.full((6, 12, 3), 9, np.uint8))
+    assert turned.min() == 9 and turned.shape == (12, 6, 3)
+    with pytest.raises(ProcessorError, match="exceeds the frame"):
+        FitPage(Exact(8, 12), do_thumbnail=False)(np.zeros((30, 10, 3), np.uint8))
 
 
 def test_labels_are_reduced_and_moved_with_the_image():
