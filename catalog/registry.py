@@ -116,6 +116,16 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "MistralForSequenceClassification": "sequence-classification",
         },
     ),
+    "mt5": (
+        "catalog.models.t5:T5",
+        {
+            "MT5Model": None,
+            "MT5EncoderModel": "encoder",
+            "MT5ForConditionalGeneration": "seq2seq-lm",
+            "MT5ForSequenceClassification": "sequence-classification",
+            "MT5ForQuestionAnswering": "question-answering",
+        },
+    ),
     "opt": (
         "catalog.models.opt:Opt",
         {
@@ -135,6 +145,16 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "RobertaForTokenClassification": "token-classification",
             "RobertaForQuestionAnswering": "question-answering",
             "RobertaForMultipleChoice": "multiple-choice",
+        },
+    ),
+    "t5": (
+        "catalog.models.t5:T5",
+        {
+            "T5Model": None,
+            "T5EncoderModel": "encoder",
+            "T5ForConditionalGeneration": "seq2seq-lm",
+            "T5ForSequenceClassification": "sequence-classification",
+            "T5ForQuestionAnswering": "question-answering",
         },
     ),
     "xlm-roberta": (
@@ -212,11 +232,17 @@ def config_class(name: str) -> type:
     return model_class(name).config_class
 
 
-def names_of(name: str, head: str | None = None):
-    """The NameMap of a model with this head."""
+def names_of(name: str, head: str | None = None, config=None):
+    """The NameMap of a model with this head; a page whose names depend on the configuration has a function ``names``."""
     module = page(name)
+    body = module.names(config or config_class(name)()) if hasattr(module, "names") else module.NAMES
     if head is None:
-        return module.NAMES
+        return body
     published_class(name, head)
     spec = module.HEADS[head]
-    return module.NAMES.joined(spec.names, spec.prefix)
+    return body.joined(spec.names, spec.prefix)
+
+
+def names_of_model(model):
+    """The NameMap of a built model."""
+    return names_of(model.name, model.head, model.config)

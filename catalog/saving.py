@@ -37,7 +37,7 @@ def save(model, folder: str | Path, *, processor=None, shard_bytes: int = SHARD_
 def published_tensors(model) -> Iterator[tuple[str, Tensor]]:
     """Every weight of ``model`` under its published name, one rule at a time; of tied tensors only the first."""
     state, copies = model.state_dict(), ties(model)
-    mapping = registry.names_of(model.name, model.head)
+    mapping = registry.names_of_model(model)
     for step in mapping.steps([name for name in state if name not in copies], published=False):
         tensors = [state[name] for name in step.ours]
         if step.op is not None:

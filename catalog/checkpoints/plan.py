@@ -41,7 +41,7 @@ def plan(model, reader: Reader, config, new: tuple[str, ...] = ()) -> Plan:
     ``new``: patterns of our names that may be absent. Raises LoadError listing every missing, unexpected and misshapen
     tensor at once.
     """
-    mapping = registry.names_of(model.name, model.head)
+    mapping = registry.names_of_model(model)
     made, problems = Plan(), []
     shapes = {}
     known, others = _spelling(model, mapping)
@@ -79,9 +79,9 @@ def _title(model):
 
 def _spelling(model, mapping: NameMap):
     """Two questions of a file's name: its current spelling under this map, and whether another head of the page has it."""
-    page = registry.page(model.name)
-    spec = page.HEADS[model.head] if model.head else None
-    prefix = page.NAMES.prefix if spec is None or spec.prefix is None else spec.prefix
+    body = registry.names_of(model.name, None, model.config)
+    spec = registry.page(model.name).HEADS[model.head] if model.head else None
+    prefix = body.prefix if spec is None or spec.prefix is None else spec.prefix
 
     def known(name):
         name = mapping.current(name)
@@ -89,10 +89,10 @@ def _spelling(model, mapping: NameMap):
             return name
         if prefix and model.head and mapping.knows(prefix + name):
             return prefix + name  # a file of the bare backbone
-        bare = name.removeprefix(page.NAMES.prefix)
+        bare = name.removeprefix(body.prefix)
         return bare if model.head is None and mapping.knows(bare) else None
 
-    rest = [registry.names_of(model.name, head) for head in registry.heads(model.name)] + [page.NAMES]
+    rest = [registry.names_of(model.name, head, model.config) for head in registry.heads(model.name)] + [body]
     return known, lambda name: any(m.knows(m.current(name)) for m in rest)
 
 

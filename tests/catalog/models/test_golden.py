@@ -40,7 +40,7 @@ def _gradients(case, model, got):
     of = recorded["of"]
     scalar = got[of] if of == "loss" else got[of.removeprefix("sum(").removesuffix(")")].sum()
     scalar.backward()
-    mapping = registry.names_of(model.name, model.head)
+    mapping = registry.names_of_model(model)
     gradients = {}
     copies = ties(model)
     named = {n: p for n, p in model.named_parameters() if n not in copies}
@@ -59,7 +59,7 @@ def _gradients(case, model, got):
 def test_save_inverts_load(case, tmp_path):
     model = _load(case, tmp_path)
     saved = golden_read(catalog.save(model, tmp_path / "saved"))
-    mapping = registry.names_of(model.name, model.head)
+    mapping = registry.names_of_model(model)
     kept = {n: t for n, t in case.weights.items() if not mapping.dropped(mapping.current(n))}
     spelled = {mapping.current(name): tensor for name, tensor in kept.items()}
     assert saved.keys() == spelled.keys()
