@@ -10,6 +10,7 @@ import catalog
 from catalog import registry
 from catalog.building import from_published
 from tests.support import golden
+from tests.support.export import Named
 
 
 def _decoders():
@@ -100,19 +101,8 @@ def test_a_step_exports_with_an_open_past(name, config, model, ids):
     seen = torch.export.Dim("seen", min=2, max=32)
     inputs = {"input_ids": ids[:, 4:5], "past_key_values": past}
     shapes = {"input_ids": None, "past_key_values": tuple(({2: seen}, {2: seen}) for _ in past)}
-    program = torch.export.export(_Named(model), (inputs,), dynamic_shapes=(shapes,), strict=False)
+    program = torch.export.export(Named(model), (inputs,), dynamic_shapes=(shapes,), strict=False)
     with torch.no_grad():
         past = model(input_ids=ids[:, :9], use_cache=True).past_key_values
         step = program.module()({"input_ids": ids[:, 9:10], "past_key_values": past})
     torch.testing.assert_close(step.logits[:, 0], model(input_ids=ids).logits[:, 9], rtol=1e-5, atol=1e-5)
-
-
-class _Named(torch.nn.Module):
-    """The model as a function of one dictionary."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs):
-        return self.model(**inputs)

@@ -10,6 +10,7 @@ import catalog
 from catalog import registry
 from catalog.errors import LoadError
 from tests.support import golden
+from tests.support.export import Named
 
 ALL = [case for case in golden.cases() if case.data["class"] in registry.CLASSES]
 # one class stands for each model: the bare backbone, where it has a golden file
@@ -147,21 +148,10 @@ def test_exports_with_open_batch_and_length(case, folder):
     model = catalog.load(folder)
     inputs = {name: value for name, value in _inputs(case).items() if torch.is_tensor(value)}
     shapes = {name: _open(name, value) for name, value in inputs.items()}
-    program = torch.export.export(_Named(model), (inputs,), dynamic_shapes=(shapes,), strict=False)
+    program = torch.export.export(Named(model), (inputs,), dynamic_shapes=(shapes,), strict=False)
     with torch.no_grad():
         doubled = {name: torch.cat([value, value]) for name, value in inputs.items()}
         torch.testing.assert_close(_first(program.module()(doubled)), _first(model(**doubled)), rtol=1e-4, atol=1e-5)
-
-
-class _Named(torch.nn.Module):
-    """The model as a function of one dictionary, as export wants arguments that a head passes on by name."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs):
-        return self.model(**inputs)
 
 
 BATCH, LENGTH = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("length", min=2, max=32)
