@@ -80,7 +80,7 @@ def missing_column(wanted: Sequence[str], there: Sequence[str], place: str) -> N
             shown = ", ".join(repr(other if len(other) <= 40 else other[:37] + "...") for other in there)
             raise DataError(
                 f"{place}: no column {name!r}{f'; did you mean {near!r}?' if near else '.'} Columns there: {shown}"
-                + (". Has the file no header?" if not near and place.endswith(("sv", "sv.gz")) else "")
+                + (" (has the file no header?)" if not near and place.endswith(("sv", "sv.gz")) else "")
             )
 
 
