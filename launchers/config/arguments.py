@@ -2,7 +2,7 @@
 
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class UnknownKey(Exception):
         self.key, self.where = key, where
 
 
-def parse(position: int, argument: str, commands: Iterable[str] = ()) -> Argument:
+def parse(position: int, argument: str, commands: Collection[str] = ()) -> Argument:
     """The argument at ``position`` (counted from 1), its key known to the schema or among ``commands``.
 
     Raises ``OptionError`` for a mistake in the form, ``UnknownKey`` for a key that does not exist.
@@ -53,7 +53,7 @@ def parse(position: int, argument: str, commands: Iterable[str] = ()) -> Argumen
     assert found is not None  # the expression matches any text
     sign, name, text = found["sign"] or "", found["key"].strip(), found["value"]
     if sign != "~" and found["set"] is None:
-        raise _no_value(name, where)
+        raise _no_value(name, where, commands)
     if not name:
         raise OptionError(f"no key before '=' in '{argument}'", where, ("write key=value",))
     key = schema.find(name)
@@ -84,7 +84,7 @@ def _value(key: schema.Key, name: str, text: str, where: str) -> Any:
     try:
         override = OverridesParser.create().parse_override(f"{name}={text}")
     except HydraException:
-        hint = f"quote text with special characters: '{name}=\"{text}\"'" if key.is_open else "a list is [a,b]"
+        hint = f"text with special characters: '{name}=\"{text}\"'" if key.is_open else f"accepts: {accepts(key)}"
         raise OptionError(f"{name}={text}: not a value", where, (hint,)) from None
     if override.is_sweep_override():
         raise OptionError(
@@ -104,9 +104,9 @@ def _off(key: schema.Key) -> str:
     return f"to switch it off: {key.name}=null" if optional else f"accepts: {accepts(key)}"
 
 
-def _no_value(name: str, where: str) -> OptionError:
-    key = schema.find(name)
-    hint = f"write {name}=VALUE" if key or name in schema.GROUPS else "arguments are key=value"
+def _no_value(name: str, where: str, commands: Collection[str]) -> OptionError:
+    known = schema.find(name) is not None or name in schema.GROUPS or name in commands
+    hint = f"write {name}=VALUE" if known else "arguments are key=value"
     if ":" in name:
         hint = f"write {name.replace(': ', '=').replace(':', '=')}"
     return OptionError(f"'{name}' has no '='", where, (hint,))

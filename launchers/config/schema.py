@@ -29,7 +29,7 @@ class Config:
     recipe: str = field(metadata={"help": "the line of business: a file in conf/recipe"})
     task: str = field(metadata={"help": "which of the recipe's tasks"})
     scale: Scale = field(metadata={"help": "demo: offline, about a minute on two cores; full: the published setting"})
-    seed: int = field(metadata={"help": "decides weights, order and dropout", "min": 0})
+    seed: int = field(metadata={"help": "decides weights, order and dropout", "min": 0, "max": 2**32 - 1})
     run_dir: str = field(metadata={"help": "folder of the run; {recipe} {task} {id} are filled in"})
     resume: str | None = field(metadata={"help": "id or folder of a run to continue"})
     model: ModelOptions
@@ -94,15 +94,9 @@ def below(section: str) -> list[str]:
 
 
 def find(name: str) -> Key | None:
-    """The key called ``name``, or the open key above it (``model.config`` for ``model.config.depth``)."""
-    if name in table():
-        return table()[name]
-    above = name
-    while "." in above:
-        above = above.rpartition(".")[0]
-        if above in table() and table()[above].is_open:
-            return table()[above]
-    return None
+    """The key called ``name``, or the open key right above it (``model.config`` for ``model.config.depth``)."""
+    key = table().get(name) or table().get(name.rpartition(".")[0])
+    return key if key is None or key.name == name or key.is_open else None
 
 
 def build(values: Mapping[str, Any]) -> Config:

@@ -76,7 +76,7 @@ def _words(part: Any, bounds: str) -> str:
     if origin is tuple and args[-1] is not Ellipsis:
         return f"[{','.join(['number'] * len(args))}]{bounds}"
     if origin is tuple:
-        return f"list of {_WORDS[args[0]]}s"
+        return f"[{_WORDS[args[0]]},...]"
     if origin is dict:
         return "{key: value}"
     return _WORDS[part] + (bounds if part in (int, float) else "")

@@ -65,7 +65,7 @@ def test_a_folder_of_ones_own_adds_recipes_and_options(tmp_path, monkeypatch):
         ("  head:", "\thead:", r"a tab where YAML wants spaces   \(.*mine.yaml:8\)"),
         ("task: one", "task: one\ntask: two", r"not YAML: found duplicate key task   \(.*mine.yaml:7\)"),
         ("tasks: [one, two]", "tasks: [one, two", r"not YAML: .*mine.yaml:\d"),
-        ("tasks: [one, two]", "tasks: one", r"tasks: not of the form list of texts   \(.*mine.yaml:3\)"),
+        ("tasks: [one, two]", "tasks: one", r"tasks: not of the form \[text,...\]   \(.*mine.yaml:3\)"),
         ("about: a recipe of mine", "# nothing", r"about: a value is needed   \(.*mine.yaml:1\)\n   about is one line of text"),
         ("# @package _global_", "#", r"its first line: # @package _global_"),
         ("task: one", "task: three", r"task=three: not one of its values   \(.*mine.yaml:6\)\n   .*one \| two"),
