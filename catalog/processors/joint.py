@@ -28,7 +28,7 @@ def load(source, name: str | None = None):
     if name is not None:
         kind = class_of(name)
         return load_tokenizer(folder, name) if issubclass(kind, Tokenizer) else kind.load(folder)
-    features = settings.published_type(settings.read(folder)) if (folder / settings.FILE).is_file() else None
+    features = settings.class_name(folder) if (folder / settings.FILE).is_file() else None
     texts = any((folder / file).is_file() for file in (CONFIG, ENGINE))
     if features and texts:
         return Joint(load_tokenizer(folder), class_of(features).load(folder))

@@ -6,6 +6,7 @@ special_tokens_map.json and added_tokens.json beside them.
 
 import copy
 import json
+from itertools import groupby
 from pathlib import Path
 
 import tokenizers
@@ -154,22 +155,25 @@ def content(token, source: Source, role: str) -> str:
 
 def add_special(made: Tokenizer, source: Source, settings: dict, page: Family) -> None:
     """Mark the special tokens, so that they are found in text; append what the vocabulary lacks, in published order."""
-    for i, token in added_tokens(source, settings):
-        if made.engine.token_to_id(token.content) not in (None, i) or i > len(made):
+    listed = added_tokens(source, settings)
+    for is_special, run in groupby(listed, key=lambda entry: entry[1].special):
+        made.add_tokens([token for _, token in run], special=is_special)  # in runs: one by one is slow for thousands
+    for i, token in listed:
+        if made.vocabulary_id(token.content) != i:
             raise ProcessorError(
-                f"{source.folder}: added token {token.content!r} should have id {i}; the vocabulary gives "
-                f"{made.engine.token_to_id(token.content)} and ends at {len(made) - 1}"
+                f"{source.folder}: added token {token.content!r} should have id {i}; after the {made.base_size} tokens of the "
+                f"vocabulary files it gets {made.vocabulary_id(token.content)}"
             )
-        (made.engine.add_special_tokens if token.special else made.engine.add_tokens)([token])
     present = {token.content for token in made.engine.get_added_tokens_decoder().values()}
     special = made.traits.special
     left, right = ({special.get(role) for role in roles} for roles in (page.swallow_left, page.swallow_right))
-    for token in (*(special[role] for role in ROLES if role in special), *made.traits.more_special):
-        if token not in present:
-            made.add_tokens(
-                [AddedToken(token, special=True, normalized=False, lstrip=token in left, rstrip=token in right)],
-                special=True,
-            )
+    tokens = [*(special[role] for role in ROLES if role in special), *made.traits.more_special]
+    ids = {token: made.vocabulary_id(token) for token in tokens}
+    missing = [
+        token for token in sorted(ids, key=lambda t: len(made) if ids[t] is None else ids[t]) if token not in present
+    ]
+    flags = {"special": True, "normalized": False}
+    made.add_tokens([AddedToken(t, lstrip=t in left, rstrip=t in right, **flags) for t in missing], special=True)
 
 
 def added_tokens(source: Source, settings: dict) -> list[tuple[int, AddedToken]]:
@@ -214,7 +218,7 @@ def save(tokenizer: Tokenizer, folder) -> None:
     """Write the published layout; loading it gives the same ids."""
     folder, traits, engine = Path(folder), tokenizer.traits, tokenizer.engine
     flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
-    added = engine.get_added_tokens_decoder()
+    added = {tokenizer.vocabulary_id(token.content): token for token in engine.get_added_tokens_decoder().values()}
     more = {"additional_special_tokens": list(traits.more_special)} if traits.more_special else {}
     settings = traits.special | more | traits.options | {
         "tokenizer_class": traits.name,
@@ -224,10 +228,10 @@ def save(tokenizer: Tokenizer, folder) -> None:
         "clean_up_tokenization_spaces": traits.tidy,
         "added_tokens_decoder": {str(i): {f: getattr(token, f) for f in flags} for i, token in sorted(added.items())},
     }  # fmt: skip
-    base = engine.get_vocab_size(with_added_tokens=False)
     contents = dict(tokenizer.files) | {CONFIG: dumped(settings), SPECIAL_MAP: dumped(traits.special | more)}
-    contents[ENGINE] = engine.to_str(pretty=True).encode()
-    if late := {token.content: i for i, token in sorted(added.items()) if i >= base}:
+    if tokenizer.engine_is_whole:
+        contents[ENGINE] = engine.to_str(pretty=True).encode()
+    if late := {token.content: i for i, token in sorted(added.items()) if i >= tokenizer.base_size}:
         contents[ADDED] = dumped(late)
     try:
         folder.mkdir(parents=True, exist_ok=True)

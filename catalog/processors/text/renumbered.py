@@ -7,9 +7,13 @@ from catalog.processors.text.tokenizer import Tokenizer
 class RenumberedTokenizer(Tokenizer):
     """``published(files)`` gives token -> id. A piece that the list lacks is the unknown token."""
 
+    engine_is_whole = False
+
     def __init__(self, engine, traits, files):
         super().__init__(engine, traits, files)
         self.published = self._published()
+        for _, token in sorted(engine.get_added_tokens_decoder().items()):  # a copy of one that tokens were added to
+            self.published.setdefault(token.content, len(self.published))
         self.token_by_id = {i: token for token, i in self.published.items()}
         self._numbers = None  # filled at first use, when all special tokens are in the engine
 
@@ -32,8 +36,12 @@ class RenumberedTokenizer(Tokenizer):
         numbers = self.numbers
         return [numbers[i] for i in encoding.ids]
 
-    def _find(self, token: str) -> int | None:
+    def vocabulary_id(self, token: str) -> int | None:
         return self.published.get(token)
+
+    @property
+    def base_size(self) -> int:
+        return len(self._published())
 
     def __len__(self) -> int:
         return len(self.published)

@@ -39,10 +39,14 @@ def read(content: bytes, path) -> SpmFile:
                 trainer = dict(fields(value))
             elif number == 3:
                 normalizer = dict(fields(value))
-    except (IndexError, ValueError, TypeError, struct.error) as error:
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
         raise ProcessorError(f"{path}: not a SentencePiece model, or truncated ({error})") from None
     if not pieces:
         raise ProcessorError(f"{path}: no pieces in it; expected a SentencePiece model")
+    texts = [text for text, _, _ in pieces]
+    if len(set(texts)) < len(texts):
+        twice = next(text for text in texts if texts.count(text) > 1)
+        raise ProcessorError(f"{path}: piece {twice!r} stands in it twice; each piece must have one id")
     made = SpmFile(
         pieces=pieces,
         model_type=trainer.get(3, UNIGRAM),

@@ -6,6 +6,7 @@ The algorithm is a ``tokenizers.Tokenizer`` (the engine); which one, and the tex
 
 import hashlib
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from threading import RLock
@@ -22,6 +23,8 @@ EXTRA = ("offset_mapping", "special_tokens_mask", "word_ids")
 
 class Tokenizer:
     """``tokenizer(texts, pairs, max_length=128)`` -> dict of lists named as the model's forward arguments."""
+
+    engine_is_whole = True  # its tokenizer.json alone gives the published ids
 
     def __init__(self, engine: tokenizers.Tokenizer, traits: Traits, files: dict[str, bytes]):
         self.engine, self.traits, self.files = engine, traits, files
@@ -48,7 +51,7 @@ class Tokenizer:
         for role, token in roles.items():
             if role not in ROLES:
                 raise ProcessorError(f"no role {role!r}{did_you_mean(role, ROLES)} One of {', '.join(ROLES)}")
-            if self._find(token) is None:
+            if self.vocabulary_id(token) is None:
                 raise ProcessorError(
                     f"{role}={token!r} is not in the vocabulary; add_tokens([{token!r}], special=True) first"
                 )
@@ -230,13 +233,18 @@ class Tokenizer:
         return self.engine.get_vocab_size(with_added_tokens=True)
 
     @property
+    def base_size(self) -> int:
+        """Tokens of the vocabulary files; what is added comes behind."""
+        return self.engine.get_vocab_size(with_added_tokens=False)
+
+    @property
     def vocab_size(self) -> int:
         """Rows an embedding needs: added tokens are counted."""
         return len(self)
 
     def id_of(self, token: str) -> int:
         """The id of a token; the unknown token's where it is not in the vocabulary."""
-        found = self._find(token)
+        found = self.vocabulary_id(token)
         found = self.unk_id if found is None else found
         if found is None:
             raise ProcessorError(
@@ -252,12 +260,13 @@ class Tokenizer:
         """Token -> id, in id order."""
         return dict(sorted(self.engine.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1]))
 
-    def _find(self, token: str) -> int | None:
+    def vocabulary_id(self, token: str) -> int | None:
+        """The id of a token, or None."""
         return self.engine.token_to_id(token)
 
     def _role_id(self, role):
         token = self.traits.special.get(role)
-        return None if token is None else self._find(token)
+        return None if token is None else self.vocabulary_id(token)
 
     bos_id = property(lambda self: self._role_id("bos_token"))
     eos_id = property(lambda self: self._role_id("eos_token"))
@@ -284,7 +293,8 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides ids, for caches of tokenised data."""
         digest = hashlib.sha256(json.dumps(asdict(self.traits), sort_keys=True).encode())
-        digest.update(self.engine.to_str().encode())
+        # the library reads its own scores back with another last digit; nine decimals are the same both times
+        digest.update(re.sub(r"(\d\.\d{9})\d+", r"\1", self.engine.to_str()).encode())
         return digest.hexdigest()
 
     def save(self, folder) -> None:

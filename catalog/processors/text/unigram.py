@@ -25,6 +25,10 @@ def read(source: Source, kind: int) -> SpmFile:
     if model.model_type != kind:
         names = {spm_file.UNIGRAM: "unigram", spm_file.BPE: "BPE", spm_file.WORD: "word", spm_file.CHAR: "character"}
         raise ProcessorError(f"{source.path(name)}: a {names[model.model_type]} model; expected {names[kind]}")
+    try:
+        compiled(model)
+    except Exception as error:  # the library raises bare Exception
+        raise ProcessorError(f"{source.path(name)}: its normalisation rules are damaged ({error})") from None
     return model
 
 

@@ -65,13 +65,13 @@ class WhisperTokenizer(Tokenizer):
     @property
     def first_time(self) -> int:
         """The id of <|0.00|>."""
-        return self._find(PLAIN_TEXT) + 1
+        return self.vocabulary_id(PLAIN_TEXT) + 1
 
     def decode(self, ids, *, skip_special_tokens=False, tidy=None, timestamps=False) -> str:
         """``timestamps=True`` keeps them, written ``<|2.00|>``. A leading prompt is no part of the text."""
         ids = [int(i) for i in ids]
-        if skip_special_tokens and ids[:1] == [self._find(PREVIOUS)]:
-            start = self._find(START)
+        if skip_special_tokens and ids[:1] == [self.vocabulary_id(PREVIOUS)]:
+            start = self.vocabulary_id(START)
             ids = ids[ids.index(start) :] if start in ids else []
         if not timestamps:
             ids = [i for i in ids if i < self.first_time]
@@ -93,7 +93,7 @@ class WhisperTokenizer(Tokenizer):
 
     def prefix_ids(self) -> list[int]:
         """The ids before the text, as ``configured(language=..., task=...)`` set them."""
-        return [self._find(token) for token in template(self.traits.options)[0].split()[:-2]]
+        return [self.vocabulary_id(token) for token in template(self.traits.options)[0].split()[:-2]]
 
     def forced_ids(self) -> list[tuple[int, int]]:
         """[(place, id)] of the prefix after the start token, as published in ``forced_decoder_ids``."""
@@ -103,10 +103,10 @@ class WhisperTokenizer(Tokenizer):
         """Earlier text as a prompt: <|startofprev|> and the ids of the text after one blank."""
         text = " " + text.strip()
         ids = self(text, special_tokens=False)["input_ids"]
-        first = self._find(self.traits.special["eos_token"])
+        first = self.vocabulary_id(self.traits.special["eos_token"])
         if taken := next((i for i in ids if i >= first), None):
             raise ProcessorError(f"the prompt holds the special token {self.token_of(taken)}, which is no text")
-        return [self._find(PREVIOUS), *ids]
+        return [self.vocabulary_id(PREVIOUS), *ids]
 
 
 FAMILIES = {

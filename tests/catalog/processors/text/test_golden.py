@@ -1,6 +1,7 @@
 """Every published string: ids, types, offsets, words, decoded text, pairs, batches, windows, special ids, size."""
 
 import json
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -151,3 +152,21 @@ def test_published_strings(file, tmp_path):
     case = json.loads((GOLDEN / file).read_text(encoding="utf-8"))
     tokenizer = Tokenizer.load(published_folder(case, tmp_path))
     assert differences(case, tokenizer) == expected_differences(file)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_saved_and_loaded_gives_the_same(file, tmp_path):
+    case = json.loads((GOLDEN / file).read_text(encoding="utf-8"))
+    (tmp_path / "published").mkdir()
+    tokenizer = Tokenizer.load(published_folder(case, tmp_path / "published"))
+    tokenizer.add_tokens(["<new>", "<newer>"])
+    texts = [row["text"] for row in case.get("texts", [])] + ["a <newer> b"]
+    assert pickle.loads(pickle.dumps(tokenizer)).ids(texts) == tokenizer.ids(texts)
+    saved = tmp_path / "saved"
+    tokenizer.save(saved)
+    again = Tokenizer.load(saved)
+    assert again.fingerprint == tokenizer.fingerprint and len(again) == len(tokenizer)
+    assert again.ids(texts) == tokenizer.ids(texts)
+    (saved / "tokenizer.json").unlink(missing_ok=True)  # the older layout: vocabulary files and added tokens
+    older = Tokenizer.load(saved)
+    assert older.ids(texts) == tokenizer.ids(texts) and older.special_ids == tokenizer.special_ids
