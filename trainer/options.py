@@ -15,7 +15,7 @@ class BatchOptions:
 
     layout: Literal["unpadded", "bucketed", "padded"] = field(
         metadata={
-            "help": "unpadded: sequences end to end; bucketed: like lengths together; padded: as they come",
+            "help": "unpadded: sequences end to end; bucketed: like lengths together; padded: all to batch.max_length",
             "option": True,
         }
     )
