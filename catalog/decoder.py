@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from catalog.errors import ConfigError
 from catalog.layers import Cache, masks
 from catalog.layers.masks import Mask
 from catalog.model import Backbone
@@ -44,6 +45,11 @@ class Decoder(Backbone):
 
     def context(self, input_ids, attention_mask, position_ids, lengths, past_key_values, use_cache) -> Context:
         """The context of new tokens [B, T]; only their shape is looked at."""
+        if lengths is not None and (use_cache or past_key_values):
+            raise ConfigError(
+                "an unpadded batch (lengths=) keeps no keys and values: pass one row a text with an attention_mask, "
+                "or leave use_cache and past_key_values out"
+            )
         cache = Cache(past_key_values, len(self.layers)) if use_cache or past_key_values else None
         context = Context(self.mask(attention_mask, lengths), position_ids, cache)
         if position_ids is None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import catalog
 from catalog import registry
 from catalog.building import from_published
-from catalog.errors import LoadError
+from catalog.errors import ConfigError, LoadError
 from catalog.layers import masks
 from catalog.models.bloom import CONFIG
 from catalog.models.opt import NAMES
@@ -120,6 +120,11 @@ def _old_gpt2(folder):
         tensors[f"h.{i}.attn.bias"] = torch.ones(1, 1, 40, 40).tril()
         tensors[f"h.{i}.attn.masked_bias"] = torch.tensor(-1e4)
     return case, tensors
+
+
+def test_an_unpadded_batch_keeps_no_keys():
+    with pytest.raises(ConfigError, match="keeps no keys and values"):
+        fresh("gpt2")(input_ids=words(1, 6), lengths=torch.tensor([4, 2]), use_cache=True)
 
 
 def test_gpt2_files_may_hold_masks_and_no_prefix(tmp_path):
