@@ -32,6 +32,10 @@ class EncoderDecoder(Backbone):
         "encoder_attentions": "encoder.layers.*.attn",
     }
 
+    def shift(self, ids: Tensor) -> Tensor:
+        """What the decoder reads when it is to write ``ids`` [B, T]."""
+        return shift_right(ids, self.config.decoder_start_id, self.config.pad_id)
+
     def encode(self, input_ids, attention_mask=None) -> Encoded:
         """The encoder alone."""
         mask = masks.padding(attention_mask)
@@ -47,13 +51,13 @@ class EncoderDecoder(Backbone):
             else states(encoder_outputs)
         )
         if decoder_input_ids is None:
-            decoder_input_ids = shift_right(input_ids, self.config.decoder_start_id, self.config.pad_id)
+            decoder_input_ids = self.shift(input_ids)
         return self.decode(
             decoder_input_ids, memory, attention_mask, decoder_attention_mask, past_key_values, use_cache
         )
 
     def decode(self, ids, memory, attention_mask, decoder_attention_mask, past_key_values, use_cache) -> EncodedPair:
-        """The decoder over a memory [B, S, width]."""
+        """The decoder over a memory [B, S, width], or by itself (``None``)."""
         cache = Cache(past_key_values, len(self.decoder.layers)) if use_cache or past_key_values else None
         mask = masks.causal(decoder_attention_mask)
         out = self.decoder(self.embed(ids), memory, mask=mask, memory_mask=masks.padding(attention_mask), cache=cache)

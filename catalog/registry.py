@@ -19,6 +19,16 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "AlbertForMultipleChoice": "multiple-choice",
         },
     ),
+    "bart": (
+        "catalog.models.bart:Bart",
+        {
+            "BartModel": None,
+            "BartForConditionalGeneration": "seq2seq-lm",
+            "BartForCausalLM": "causal-lm",
+            "BartForSequenceClassification": "sequence-classification",
+            "BartForQuestionAnswering": "question-answering",
+        },
+    ),
     "bert": (
         "catalog.models.bert:Bert",
         {
@@ -106,6 +116,16 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "LlamaModel": None,
             "LlamaForCausalLM": "causal-lm",
             "LlamaForSequenceClassification": "sequence-classification",
+        },
+    ),
+    "mbart": (
+        "catalog.models.mbart:MBart",
+        {
+            "MBartModel": None,
+            "MBartForConditionalGeneration": "seq2seq-lm",
+            "MBartForCausalLM": "causal-lm",
+            "MBartForSequenceClassification": "sequence-classification",
+            "MBartForQuestionAnswering": "question-answering",
         },
     ),
     "mistral": (
@@ -240,7 +260,7 @@ def names_of(name: str, head: str | None = None, config=None):
         return body
     published_class(name, head)
     spec = module.HEADS[head]
-    return body.joined(spec.names, spec.prefix)
+    return (spec.body or body).joined(spec.names, body.prefix if spec.prefix is None else spec.prefix)
 
 
 def names_of_model(model):

@@ -4,7 +4,7 @@ from catalog.heads.base import Head, HeadSpec, mask_of
 from catalog.heads.classify import Choice, Classify, ClassifyTokens, DenseTransform
 from catalog.heads.double import CausalLMAndChoice
 from catalog.heads.language import CausalLM, MaskedLM, MaskedLMAndRelation, VocabTransform
-from catalog.heads.pair import EncoderOnly, PairAnswerSpan, PairClassify, Seq2SeqLM
+from catalog.heads.pair import DecoderLM, EncoderOnly, PairAnswerSpan, PairClassify, Seq2SeqLM
 from catalog.heads.span import AnswerSpan
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Choice",
     "Classify",
     "ClassifyTokens",
+    "DecoderLM",
     "DenseTransform",
     "EncoderOnly",
     "Head",

@@ -56,11 +56,13 @@ def mask_of(encoded: Encoded) -> Mask:
 class HeadSpec:
     """One line of a page's ``HEADS``: how the head is built over the backbone, and how its tensors are published.
 
-    ``build(backbone, config)``; ``names`` maps the head's own tensors; ``prefix`` replaces the page's where this class was
-    published with another; ``backbone`` are the keywords with which the page's class is built under this head.
+    ``build(backbone, config)``; ``names`` maps the head's own tensors; ``prefix`` and ``body`` replace the page's prefix and
+    names where this class was published with others; ``backbone`` are the keywords with which the page's class is built
+    under this head.
     """
 
     build: Callable
     names: NameMap = field(default_factory=lambda: NameMap([]))
     prefix: str | None = None
+    body: NameMap | None = None
     backbone: Mapping[str, object] = field(default_factory=dict)

@@ -7,8 +7,8 @@ from catalog import losses
 from catalog.heads.base import Head
 from catalog.heads.classify import Classify, DenseTransform
 from catalog.heads.span import AnswerSpan
-from catalog.outputs import ScoredPair, Spanned
-from catalog.pair import shift_right
+from catalog.outputs import Scored, ScoredPair, Spanned
+from catalog.pair import states
 
 
 class EncoderOnly(Head):
@@ -44,7 +44,7 @@ class Seq2SeqLM(Head):
 
     def forward(self, *inputs, labels=None, decoder_input_ids=None, **more):
         if decoder_input_ids is None and labels is not None:
-            decoder_input_ids = shift_right(labels, self.config.decoder_start_id, self.config.pad_id)
+            decoder_input_ids = self.backbone.shift(labels)
         encoded = self.backbone(*inputs, decoder_input_ids=decoder_input_ids, **more)
         logits = self.out(encoded.last_hidden_state * self.scale)
         out = ScoredPair(
@@ -52,6 +52,45 @@ class Seq2SeqLM(Head):
             past_key_values=encoded.past_key_values,
             encoder_last_hidden_state=encoded.encoder_last_hidden_state,
         )
+        out.loss = self.loss(out, labels=labels)
+        return out
+
+    def terms(self, output, *, labels):
+        """One term, ``loss``."""
+        return {"loss": losses.cross_entropy(output.logits, labels)}
+
+    def counts(self, *, labels):
+        """Labels that are not ignored."""
+        return {"loss": losses.count(labels)}
+
+
+class DecoderLM(Head):
+    """The decoder of an encoder-decoder by itself, or over given ``encoder_outputs``: logits [B, T, vocab].
+
+    As published, a label [B, T] stands beside the logits that predict it: nothing is shifted.
+    """
+
+    def __init__(self, backbone, config):
+        super().__init__(backbone, config)
+        self.out = nn.Linear(config.width, config.vocab, bias=False)
+        if config.tied:
+            self.out.weight = backbone.embed.weight
+
+    def recorded(self):
+        """The decoder's records under the names of a single stack."""
+        kept = super().recorded()
+        fields = ("decoder_hidden_states", "decoder_attentions", "cross_attentions")
+        return {field.removeprefix("decoder_"): kept[field] for field in fields}
+
+    def forward(
+        self, input_ids, attention_mask=None, *, encoder_outputs=None, encoder_attention_mask=None, labels=None,
+        past_key_values=None, use_cache=False,
+    ):  # fmt: skip
+        memory = None if encoder_outputs is None else states(encoder_outputs)
+        encoded = self.backbone.decode(
+            input_ids, memory, encoder_attention_mask, attention_mask, past_key_values, use_cache
+        )
+        out = Scored(logits=self.out(encoded.last_hidden_state), past_key_values=encoded.past_key_values)
         out.loss = self.loss(out, labels=labels)
         return out
 

@@ -52,7 +52,7 @@ class Parallel(nn.Module):
 
 
 class CrossPreNorm(nn.Module):
-    """As PreNorm, with attention to a memory between the two: norm1, norm2 and norm3 in that order."""
+    """As PreNorm, with attention to a memory (where there is one) between the two; norm1, norm2, norm3 in that order."""
 
     def __init__(self, *, attn, cross, mlp, norm1, norm2, norm3, dropout=0.0):
         super().__init__()
@@ -60,15 +60,16 @@ class CrossPreNorm(nn.Module):
         self.norm1, self.norm2, self.norm3 = norm1, norm2, norm3
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x, memory, *, mask=None, memory_mask=None, positions=None, bias=None, cache=None):
+    def forward(self, x, memory=None, *, mask=None, memory_mask=None, positions=None, bias=None, cache=None):
         x = x + self.drop(self.attn(self.norm1(x), mask=mask, positions=positions, bias=bias, cache=cache))
-        kept = None if cache is None else cache.memory()
-        x = x + self.drop(self.cross(self.norm2(x), memory, mask=memory_mask, cache=kept))
+        if memory is not None:
+            kept = None if cache is None else cache.memory()
+            x = x + self.drop(self.cross(self.norm2(x), memory, mask=memory_mask, cache=kept))
         return x + self.drop(self.mlp(self.norm3(x)))
 
 
 class CrossPostNorm(nn.Module):
-    """As PostNorm, with attention to a memory between the two: norm1, norm2 and norm3 in that order."""
+    """As PostNorm, with attention to a memory (where there is one) between the two; norm1, norm2, norm3 in that order."""
 
     def __init__(self, *, attn, cross, mlp, norm1, norm2, norm3, dropout=0.0):
         super().__init__()
@@ -76,10 +77,11 @@ class CrossPostNorm(nn.Module):
         self.norm1, self.norm2, self.norm3 = norm1, norm2, norm3
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x, memory, *, mask=None, memory_mask=None, positions=None, bias=None, cache=None):
+    def forward(self, x, memory=None, *, mask=None, memory_mask=None, positions=None, bias=None, cache=None):
         x = self.norm1(x + self.drop(self.attn(x, mask=mask, positions=positions, bias=bias, cache=cache)))
-        kept = None if cache is None else cache.memory()
-        x = self.norm2(x + self.drop(self.cross(x, memory, mask=memory_mask, cache=kept)))
+        if memory is not None:
+            kept = None if cache is None else cache.memory()
+            x = self.norm2(x + self.drop(self.cross(x, memory, mask=memory_mask, cache=kept)))
         return self.norm3(x + self.drop(self.mlp(x)))
 
 

@@ -62,13 +62,14 @@ class Golden:
 
     @cached_property
     def weights(self) -> dict[str, torch.Tensor]:
-        """Every published tensor that the formula makes; tied copies left out, computed buffers too."""
-        salt = self.data["salt"]
-        return {
-            name: torch.from_numpy(_KINDS[kind](uniform(salt, name, shape), scale)).reshape(shape)
-            for name, shape, kind, scale in self.data["tensors"]
-            if kind != "buffer"
-        }
+        """Every published tensor; tied copies left out, and computed buffers unless they are one constant."""
+        salt, found = self.data["salt"], {}
+        for name, shape, kind, scale in self.data["tensors"]:
+            if kind != "buffer":
+                found[name] = torch.from_numpy(_KINDS[kind](uniform(salt, name, shape), scale)).reshape(shape)
+            elif len(set((buffer := self.data["buffers"][name])["sample"])) == 1:
+                found[name] = torch.full(shape, buffer["sample"][0], dtype=getattr(torch, buffer["dtype"]))
+        return found
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
