@@ -13,7 +13,7 @@ from trainer.errors import OptionError
 from trainer.preflight import Checks
 
 SCALES = {
-    "demo": "small model, new weights, the sample that ships here",
+    "demo": "sizes for two cores and a minute, offline",
     "full": "the published setting, checkpoint and data set of the hub",
 }
 

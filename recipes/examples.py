@@ -89,6 +89,7 @@ def _measured(options: DataOptions, table: Table, found: Mapping[str, object]) -
 
 
 def _read(found: Mapping[str, list[Path]], split: str, folder: Path, table: Table) -> Rows:
+    split = sources.SPLITS.get(split, split)  # a split is also called by the word that stands in the file's name
     if split not in found:
         listed = "; ".join(f"{name}: {', '.join(path.name for path in files)}" for name, files in found.items())
         raise DataError(

@@ -32,7 +32,7 @@ def tokenizer(options: ModelOptions, texts: Callable[[], Iterable[str]], content
         path = path.parent
     if path.is_file():
         return build_tokenizer("BertTokenizer", {"vocab.txt": path.read_bytes()}), str(path)
-    return text.load(local_folder(source)), source
+    return text.load(local_folder(path)), source
 
 
 def _learnt(texts: Callable[[], Iterable[str]], content: str, size: int) -> tuple[text.Tokenizer, str]:

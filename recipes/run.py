@@ -11,13 +11,12 @@ from recipes.prepared import describe_data
 from trainer.console import Console
 from trainer.lines import parameters
 from trainer.loop import Trainer
-from trainer.run import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(config: Any, console: Console | None = None) -> Result:
-    """Train what ``config`` says and save the best model to ``run_dir/model``.
+def run(config: Any, console: Console | None = None) -> float | None:
+    """Train what ``config`` says, save the best model to ``run_dir/model`` and return its deciding metric, if measured.
 
     ``config`` is a checked configuration (``launchers.config.schema.Config``) whose ``run_dir`` is a folder. Raises the
     errors of catalog and trainer, each with an ``exit_code`` and a message that is complete.
@@ -39,7 +38,7 @@ def run(config: Any, console: Console | None = None) -> Result:
     which = "the last model" if step is None else f"the best model (step {step:,})"
     console.say("saved", f"{target}   {which} with its tokenizer, in the published layout")
     console.say("use", made.use.format(folder=target))
-    return result
+    return result.best
 
 
 def identity(config: Any, scales: dict[str, str]) -> str:

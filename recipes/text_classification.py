@@ -121,7 +121,9 @@ class TextClassification:
     def new_metrics(self) -> "Scores":
         """Fresh metrics."""
         classes = len(self.labels or ())
-        return Scores({name: METRICS[name](classes) for name in self.metrics}, self._answers)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Metric `Spearman")  # it keeps all numbers, one a row
+            return Scores({name: METRICS[name](classes) for name in self.metrics}, self._answers)
 
     def predict(self, model: nn.Module, batch: Batch) -> list[tuple[str, float] | float]:
         """For each text its label and the label's probability, or its number."""
