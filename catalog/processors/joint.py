@@ -40,7 +40,7 @@ def load(source, name: str | None = None):
 def class_of(name: str):
     home = find(name)
     if home is None:
-        raise ProcessorError(f"no processor class '{name}' here{did_you_mean(name, REGISTRY)} All {len(REGISTRY)}: "
+        raise ProcessorError(f"no processor class '{name}' here{did_you_mean(name, REGISTRY) or '.'} All {len(REGISTRY)}: "
                              f"catalog.processors.REGISTRY")  # fmt: skip
     module, attribute = home.split(":")
     return getattr(import_module(module), attribute)

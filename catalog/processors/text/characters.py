@@ -132,13 +132,13 @@ class CtcTokenizer(Tokenizer):
 class PhonemeTokenizer(CtcTokenizer):
     """Phonemes with blanks between. Text must be phonemes already: turning words into them is espeak's work, not ours."""
 
-    def _prepared(self, row, split):
+    def _prepared(self, text: str) -> str:
         if self.traits.options["do_phonemize"]:
             raise ProcessorError(
                 f"{self.traits.name} was published with do_phonemize=true, which needs an espeak backend that is not "
                 f"here; pass phonemes and set do_phonemize to false in tokenizer_config.json (decoding needs nothing)"
             )
-        return row
+        return text
 
     def _written(self, tokens: list[str]) -> str:
         return " ".join(tokens).strip()

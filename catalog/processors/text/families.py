@@ -40,6 +40,6 @@ def family(name: str) -> Family:
     if short not in FAMILIES:
         known = [f"{known}Tokenizer" for known in FAMILIES]
         raise ProcessorError(
-            f"no tokenizer class '{name}' here{did_you_mean(name, known)} All {len(known)}: catalog.processors.REGISTRY"
+            f"no tokenizer class '{name}' here{did_you_mean(name, known) or '.'} All {len(known)}: catalog.processors.REGISTRY"
         )
     return FAMILIES[short]

@@ -33,17 +33,16 @@ def load(folder, name: str | None = None, options: dict | None = None) -> Tokeni
     vocabulary files. Raises ProcessorError, naming the file and line, for a missing or broken file.
     """
     source = Source(Path(folder))
+    if not source.folder.is_dir():
+        raise ProcessorError(f"{folder}: no such folder; a tokenizer is read from a folder in the published layout")
     settings = read_object(source, CONFIG)
     name = (name or settings.get("tokenizer_class") or class_of_model(source)).removesuffix("Fast")
-    if name == GENERIC:
-        page = Family(build=no_files, files=(), special={}, template=always("$A", "$A $B"), inputs=TYPED)
-    else:
-        page = family(name)
+    page = described_by_engine(source) if name == GENERIC else family(name)
     for option in options or {}:
         if option not in page.options:
             known = ", ".join(page.options) or "none"
             raise ProcessorError(
-                f"{name} has no option '{option}'{did_you_mean(option, page.options)} Its options: {known}"
+                f"{name} has no option '{option}'{did_you_mean(option, page.options) or '.'} Its options: {known}"
             )
     ready = source.find(ENGINE) and not options
     options = {key: (options or {}).get(key, settings.get(key, default)) for key, default in page.options.items()}
@@ -60,8 +59,11 @@ def load(folder, name: str | None = None, options: dict | None = None) -> Tokeni
     return made
 
 
-def no_files(source: Source, options: dict, special: dict):
-    raise ProcessorError(f"{source.folder}: a {GENERIC} is read from {ENGINE}, which the folder does not hold")
+def described_by_engine(source: Source) -> Family:
+    """The page of a tokenizer that has no class of its own: its tokenizer.json says it all."""
+    if not source.find(ENGINE):
+        raise ProcessorError(f"{source.folder}: a {GENERIC} is read from {ENGINE}, which the folder does not hold")
+    return Family(build=read_engine, files=(), special={}, template=always("$A", "$A $B"), inputs=TYPED)
 
 
 def build(name: str, files: dict[str, bytes], **options) -> Tokenizer:
@@ -84,7 +86,7 @@ def configured(tokenizer: Tokenizer, options: dict) -> Tokenizer:
             allowed = ", ".join(page.template_options) or "none"
             raise ProcessorError(
                 f"{option}={options[option]!r} cannot be changed on a built {tokenizer.traits.name}"
-                f"{did_you_mean(option, page.template_options)} It can change: {allowed}"
+                f"{did_you_mean(option, page.template_options) or '.'} It can change: {allowed}"
             )
     made = copy.deepcopy(tokenizer).having(options=tokenizer.traits.options | options)
     set_template(made, page.template(made.traits.options))
@@ -120,9 +122,12 @@ def read_object(source: Source, name: str) -> dict:
 def read_engine(source: Source) -> tokenizers.Tokenizer:
     path, text = source.text(ENGINE)
     try:
-        return tokenizers.Tokenizer.from_str(text)
+        engine = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise ProcessorError(f"{path}: not a tokenizer of the tokenizers library ({error})") from None
+    engine.no_padding()  # a file may hold how its training run cut and padded
+    engine.no_truncation()
+    return engine
 
 
 def read_traits(source: Source, settings: dict, name: str, page: Family, options: dict) -> Traits:
@@ -131,9 +136,10 @@ def read_traits(source: Source, settings: dict, name: str, page: Family, options
     special = page.special | {role: content(said[role], source, role) for role in ROLES if role in said}
     more = said.get("additional_special_tokens") or page.more_special(options)
     limit = settings.get("model_max_length")
+    inputs = [name for name in settings.get("model_input_names", page.inputs) if name in TYPED]
     return Traits(
         name=name,
-        inputs=page.inputs,
+        inputs=tuple(inputs),
         pad_type=page.pad_type,
         special=special,
         more_special=tuple(content(token, source, "additional_special_tokens") for token in more),
@@ -191,9 +197,15 @@ def added_tokens(source: Source, settings: dict) -> list[tuple[int, AddedToken]]
 def set_template(made: Tokenizer, template: tuple[str, str]) -> None:
     """Install the (single, pair) template, after what the engine does to offsets."""
     single, pair = (written(made, one) for one in template)
-    used = {word.rpartition(":")[0] for word in single + pair if not word.startswith("$")}
+    used = sorted({word.rpartition(":")[0] for word in single + pair if not word.startswith("$")})
+    for token in used:
+        if made.engine.token_to_id(token) is None:
+            raise ProcessorError(
+                f"{made.traits.name} puts {token!r} around a text, which the vocabulary lacks"
+                f"{did_you_mean(token, made.traits.more_special)}"
+            )
     template = processors.TemplateProcessing(
-        single=single, pair=pair, special_tokens=[(token, made.engine.token_to_id(token)) for token in sorted(used)]
+        single=single, pair=pair, special_tokens=[(token, made.engine.token_to_id(token)) for token in used]
     )
     first = made.engine.post_processor
     if isinstance(first, processors.Sequence):
@@ -223,6 +235,7 @@ def save(tokenizer: Tokenizer, folder) -> None:
     settings = traits.special | more | traits.options | {
         "tokenizer_class": traits.name,
         "model_max_length": traits.max_length,
+        "model_input_names": list(traits.inputs),
         "padding_side": traits.padding_side,
         "truncation_side": traits.truncation_side,
         "clean_up_tokenization_spaces": traits.tidy,

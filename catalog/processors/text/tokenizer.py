@@ -7,17 +7,17 @@ The algorithm is a ``tokenizers.Tokenizer`` (the engine); which one, and the tex
 import hashlib
 import json
 import re
-from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from itertools import zip_longest
 from threading import RLock
 
 import tokenizers
 
 from catalog.errors import ProcessorError, did_you_mean
+from catalog.processors.text.cutting import cutting, explained
 from catalog.processors.text.padding import pad, padded_length
 from catalog.processors.text.traits import ROLES, Ids, Traits, tidied
 
-STRATEGIES = ("longest_first", "only_first", "only_second")
 EXTRA = ("offset_mapping", "special_tokens_mask", "word_ids")
 
 
@@ -25,6 +25,7 @@ class Tokenizer:
     """``tokenizer(texts, pairs, max_length=128)`` -> dict of lists named as the model's forward arguments."""
 
     engine_is_whole = True  # its tokenizer.json alone gives the published ids
+    rewrites_text = False  # before the engine sees it, so that offsets would be of another text
 
     def __init__(self, engine: tokenizers.Tokenizer, traits: Traits, files: dict[str, bytes]):
         self.engine, self.traits, self.files = engine, traits, files
@@ -50,7 +51,7 @@ class Tokenizer:
         """The same tokenizer with tokens of its vocabulary in a role: ``with_special(pad_token="<|endoftext|>")``."""
         for role, token in roles.items():
             if role not in ROLES:
-                raise ProcessorError(f"no role {role!r}{did_you_mean(role, ROLES)} One of {', '.join(ROLES)}")
+                raise ProcessorError(f"no role {role!r}{did_you_mean(role, ROLES) or '.'} One of {', '.join(ROLES)}")
             if self.vocabulary_id(token) is None:
                 raise ProcessorError(
                     f"{role}={token!r} is not in the vocabulary; add_tokens([{token!r}], special=True) first"
@@ -85,6 +86,10 @@ class Tokenizer:
         alone = isinstance(text, str)
         if unknown := set(extra) - set(EXTRA):
             raise ProcessorError(f"extra={sorted(unknown)!r} is not known; one of {', '.join(EXTRA)}")
+        if "offset_mapping" in extra and self.rewrites_text:
+            raise ProcessorError(
+                f"{self.traits.name} rewrites the text first, so that offsets in the given text are not known"
+            )
         encodings = self._encode(
             [text] if alone else text, [pair] if alone and pair is not None else pair,
             max_length=max_length, truncation=truncation, stride=stride, special_tokens=special_tokens,
@@ -114,74 +119,34 @@ class Tokenizer:
         encoding = self._encode([text], None if pair is None else [pair], special_tokens=special_tokens)[0]
         return [self.token_of(i) for i in self._ids_of(encoding)]
 
-    def _encode(
-        self,
-        texts,
-        pairs=None,
-        *,
-        max_length=None,
-        truncation="longest_first",
-        stride=0,
-        special_tokens=True,
-        fast=False,
-    ):
-        texts = list(texts)
+    def _encode(self, texts, pairs=None, *, fast=False, special_tokens=True, **cut):
+        """Encodings of the rows, cut as ``max_length``, ``truncation`` and ``stride`` say."""
+        texts, pairs = list(texts), None if pairs is None else list(pairs)
         if pairs is not None and len(pairs) != len(texts):
             raise ProcessorError(f"{len(texts)} texts but {len(pairs)} pairs: each text needs its own pair")
-        split = any(isinstance(t, list | tuple) for t in texts[:1])
-        rows = texts if pairs is None else [(t, p) if p else t for t, p in zip(texts, pairs)]
-        rows = [self._prepared(row, split) for row in rows]
+        split = isinstance(next(iter(texts), None), list | tuple)
+        if split and self.traits.options.get("add_prefix_space") is False:
+            raise ProcessorError(
+                f"{self.traits.name} tells words by the blank before them, which a text already split has not; load it with "
+                f"options={{'add_prefix_space': True}}"
+            )
+        texts, pairs = ([self._row(part) for part in parts or ()] for parts in (texts, pairs))
+        rows = [(text, pair) if pair else text for text, pair in zip_longest(texts, pairs)]
         encode = self.engine.encode_batch_fast if fast else self.engine.encode_batch
-        with self._cutting(max_length, truncation, stride, special_tokens, paired=pairs is not None):
+        with self._lock, cutting(self.engine, self.traits.truncation_side, special_tokens, bool(pairs), **cut):
             try:
                 return encode(rows, is_pretokenized=split, add_special_tokens=special_tokens)
             except Exception as error:  # the engine raises bare Exception, and does not say which row
-                raise self._explained(error, rows, split, special_tokens, max_length, truncation) from None
+                raise explained(self.engine, error, rows, split, special_tokens, **cut) from None
 
-    def _prepared(self, row, split):
+    def _row(self, text):
+        if isinstance(text, str):
+            return self._prepared(text)
+        return list(text) if isinstance(text, tuple) else text  # the engine would take a tuple for a pair
+
+    def _prepared(self, text: str) -> str:
         """A hook for families that rewrite the text before the engine sees it."""
-        return row
-
-    @contextmanager
-    def _cutting(self, max_length, truncation, stride, special_tokens, paired):
-        if truncation not in STRATEGIES:
-            raise ProcessorError(f"truncation={truncation!r} is not known; one of {', '.join(STRATEGIES)}")
-        if max_length is not None:
-            added = self.engine.num_special_tokens_to_add(paired) if special_tokens else 0
-            if max_length < added or (stride and stride >= max_length - added):
-                raise ProcessorError(
-                    f"max_length={max_length} leaves {max_length - added} tokens for the text beside {added} special "
-                    f"tokens; it must leave more than the stride of {stride}"
-                )
-        with self._lock:
-            if max_length is None:
-                self.engine.no_truncation()
-            else:
-                self.engine.enable_truncation(
-                    max_length, stride=stride, strategy=truncation, direction=self.traits.truncation_side
-                )
-            try:
-                yield
-            finally:
-                self.engine.no_truncation()
-
-    def _explained(self, error, rows, split, special_tokens, max_length, truncation) -> ProcessorError:
-        """The engine's complaint, with the row that causes it."""
-        for number, row in enumerate(rows):
-            try:
-                self.engine.encode(*(row if isinstance(row, tuple) and not split else (row,)), is_pretokenized=split,
-                                   add_special_tokens=special_tokens)  # fmt: skip
-            except Exception as cause:
-                if "runcation" not in str(cause):
-                    return ProcessorError(
-                        f"text {number} is {_short(row)}: expected a string, or a list of words ({cause})"
-                    )
-                side = {"only_first": "first", "only_second": "second"}.get(truncation, "longer")
-                return ProcessorError(
-                    f"text {number} ({_short(row)}) cannot be cut to max_length={max_length} by shortening the {side} text "
-                    f"only (truncation='{truncation}'); use 'longest_first' or a larger max_length"
-                )
-        return ProcessorError(f"the texts cannot be encoded: {error}")
+        return text
 
     def _ids_of(self, encoding) -> list[int]:
         return encoding.ids
@@ -312,8 +277,3 @@ class Tokenizer:
         from catalog.processors.text.files import load
 
         return load(folder, name, options)
-
-
-def _short(row) -> str:
-    shown = repr(row)
-    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -70,7 +70,7 @@ def from_lines(source: Source, *names: str) -> dict[str, int]:
 
 
 def from_json(source: Source, *names: str) -> dict[str, int]:
-    """vocab.json: {token: id}, ids from 0 without gap or repeat."""
+    """vocab.json: {token: id}, each id once."""
     path, vocab = source.json(*names)
     if not isinstance(vocab, dict):
         raise ProcessorError(f"{path}: expected an object of token: id, found {type(vocab).__name__}")

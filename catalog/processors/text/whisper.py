@@ -44,7 +44,9 @@ def prefix_tokens(language: str | None, task: str | None, predict_timestamps: bo
         tokens.append(f"<|{language_code(language)}|>")
     if task is not None:
         if task not in TASKS:
-            raise ProcessorError(f"task={task!r} is not known{did_you_mean(task, TASKS)} One of {', '.join(TASKS)}")
+            raise ProcessorError(
+                f"task={task!r} is not known{did_you_mean(task, TASKS) or '.'} One of {', '.join(TASKS)}"
+            )
         tokens.append(f"<|{task}|>")
     return tokens if predict_timestamps else [*tokens, PLAIN_TEXT]
 

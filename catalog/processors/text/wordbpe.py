@@ -3,13 +3,15 @@
 Sennrich et al., 2016 (arXiv:1508.07909).
 """
 
+import re
+
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
-from catalog.errors import ProcessorError
 from catalog.processors.text.bytelevel import MERGES, VOCAB, model
 from catalog.processors.text.family import ANGLES, TYPED, Family, always, these
 from catalog.processors.text.renumbered import RenumberedTokenizer
+from catalog.processors.text.tweets import normalized
 from catalog.processors.text.vocabularies import Source, from_lines, merges
 
 END = "</w>"
@@ -32,11 +34,6 @@ def build_marked(source: Source, options: dict, special: dict) -> tokenizers.Tok
 
     Every part of a merge is a piece of the engine, also one that vocab.txt lacks: it is found, and then unknown.
     """
-    if options["normalization"]:
-        raise ProcessorError(
-            f"{source.folder}: normalization=true is not supported (users as @USER, links as HTTPURL, emoji as words); "
-            f"do it before, and set it to false"
-        )
     pairs = merges(source, *CODES, columns=3)
     listed = [inner(line.split(" ")[0]) for line in from_lines(source, "vocab.txt")]
     pieces = [special["unk_token"], *listed, *(piece for pair in pairs for piece in (*pair, "".join(pair)))]
@@ -66,6 +63,17 @@ class MarkedTokenizer(RenumberedTokenizer):
         if token in self.traits.special.values():
             return token
         return token.removesuffix(END) if token.endswith(END) else token + "@@"
+
+    @property
+    def rewrites_text(self) -> bool:
+        return self.traits.options.get("normalization", False)
+
+    def _prepared(self, text: str) -> str:
+        if not self.rewrites_text:
+            return text
+        special = "|".join(map(re.escape, self.traits.special.values()))
+        parts = re.split(f"({special})", text)  # special tokens stand between the texts that are normalised
+        return " ".join(normalized(part) if place % 2 == 0 else part for place, part in enumerate(parts))
 
     def _text_of(self, ids, skip_special_tokens) -> str:
         special = self.traits.special.values() if skip_special_tokens else ()

@@ -161,3 +161,41 @@ def test_processor_of_a_folder(tmp_path):
         ProcessorError, match="no processor class 'ViTImageProcesor' here; did you mean 'ViTImageProcessor'"
     ):
         catalog.processor(tmp_path, "ViTImageProcesor")
+
+
+def test_what_a_training_run_left_in_the_engine_is_forgotten(tmp_path):
+    gpt2 = build("GPT2Tokenizer", GPT2_FILES)
+    wanted = gpt2.ids(["hello world", "a"]).input_ids
+    gpt2.engine.enable_padding(length=32)
+    gpt2.engine.enable_truncation(2)
+    written(tmp_path, "GPT2Tokenizer", {"tokenizer.json": gpt2.engine.to_str().encode()})
+    assert Tokenizer.load(tmp_path).ids(["hello world", "a"]).input_ids == wanted
+
+
+def test_input_names_of_the_file_are_followed(tmp_path):
+    build("GPT2Tokenizer", GPT2_FILES).save(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert list(Tokenizer.load(tmp_path)("hello")) == settings["model_input_names"]
+
+
+def test_split_words_need_a_blank_before_them(tmp_path):
+    build("GPT2Tokenizer", GPT2_FILES).save(tmp_path)
+    with pytest.raises(ProcessorError, match=r"load it with options=.'add_prefix_space': True"):
+        Tokenizer.load(tmp_path)([["hello", "world"]])
+    spaced = Tokenizer.load(tmp_path, options={"add_prefix_space": True})
+    assert spaced([["hello", "world"]], extra=["word_ids"])["word_ids"] == [[0, 0, 1]]
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(ProcessorError, match="nowhere: no such folder"):
+        Tokenizer.load(tmp_path / "nowhere")
+
+
+def test_a_language_that_is_not_there():
+    mbart = build("MBartTokenizer", {"spiece.model": SPM})
+    with pytest.raises(
+        ProcessorError, match="puts 'ro_R' around a text, which the vocabulary lacks; did you mean 'ro_RO'"
+    ):
+        mbart.configured(src_lang="ro_R")

@@ -53,6 +53,7 @@ def test_bulk_path_gives_the_ids_of_the_full_call(bert):
 def test_words_already_split_keep_their_numbers(bert):
     got = bert([["unbelievable", "fox", "!"]], extra=["word_ids"])
     assert got["word_ids"] == [[None, 0, 0, 0, 1, 2, None]]
+    assert bert([("fox", "dog")]) == bert([["fox", "dog"]]) == bert(["fox dog"])  # two words are no pair
 
 
 def test_learning_is_repeatable_and_covers_its_text():
