@@ -48,3 +48,15 @@ def refuse_combinations(values: Mapping[str, Any], composed: Composed) -> None:
             ("schedule.warmup", "train.steps"),
             f"at most {steps}, or a share: schedule.warmup=6%",
         )
+    sized = [name for name in composed.origins if name.startswith("model.config.") and _typed(composed, name)]
+    if values["model.source"] is not None and sized:
+        refuse(
+            f"{sized[0]} beside {said('model.source')}: a checkpoint has the sizes of its config.json",
+            (sized[0], "model.source"),
+            "leave model.config out, or take new weights: model.source=null",
+        )
+
+
+def _typed(composed: Composed, name: str) -> bool:
+    """Whether the value of ``name`` came from the command line and not from an option that was meant for new weights."""
+    return composed.origins[name][-1].where.startswith("command line")

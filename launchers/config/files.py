@@ -1,5 +1,6 @@
 """Reading one YAML file so that every value knows its line."""
 
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,6 +82,11 @@ def read(path: Path) -> ConfigFile:
         raise OptionError(f"not UTF-8 at byte {error.start}", shown, ("save the file as UTF-8",)) from None
     except OSError as error:
         raise OptionError(f"cannot be read: {error.strerror}", shown) from None
+    return _parsed(shown, text)
+
+
+@functools.lru_cache(maxsize=256)  # a sweep reads the same files for every job
+def _parsed(shown: str, text: str) -> ConfigFile:
     try:
         loader = get_yaml_loader()(text)
         node = loader.get_single_node()
