@@ -3,16 +3,19 @@
 The only part of the ports, with :mod:`catalog.ports.partition`, that needs PyTorch.
 """
 
+import inspect
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from catalog import building, registry
 from catalog.errors import PortError
 from catalog.ports import ops
+from catalog.ports.blueprint import Blueprint, Leaf
 from catalog.ports.ir import Input, Program
 from catalog.ports.partition import partition
 from catalog.ports.request import Request, rebuild
@@ -155,8 +158,8 @@ def _inputs(call, program) -> tuple[Input, ...]:
     def dim(size) -> int | tuple[int, int | None]:
         if isinstance(size, int):
             return size
-        found = ranges.get(size.node.expr)
-        if found is None:
+        found = ranges.get(size.node.expr) if size.node.expr.is_symbol else None
+        if found is None:  # bound to others, such as past + new tokens
             return (1, None)
         low, high = int(found.lower), int(found.upper)
         return (1 if low <= 2 else low, None if high >= LARGEST else high)  # export itself never traces sizes below 2
@@ -167,32 +170,80 @@ def _inputs(call, program) -> tuple[Input, ...]:
     )
 
 
-def frozen(model: nn.Module) -> list[str]:
-    """Names of the parameters that do not learn."""
-    return [name for name, p in model.named_parameters(remove_duplicate=False) if not p.requires_grad]
+def source(blueprint: Blueprint, dtype: str) -> nn.Module:
+    """The page of a blueprint with memory and derived tables, and no weights: enough to be traced."""
+    name, head, config = building.from_published(blueprint.config)
+    model = building.skeleton(name, config, head)
+    building.materialise(model, "cpu", getattr(torch, dtype))
+    return model
 
 
-def arguments(model: nn.Module) -> list[str]:
+def blueprint(model: nn.Module) -> Blueprint:
+    """What a port must know of ``model`` (its values excepted, derived tables included)."""
+    published = registry.page(model.name).CONFIG.write(
+        model.config, model.name, [registry.published_class(model.name, model.head)]
+    )
+    mapping = registry.names_of(model.name, model.head)
+    leaves = _leaves(model)
+    kept = [name for name, leaf in leaves.items() if leaf.tie is None and leaf.kind != "table"]
+    steps = [(list(s.ours), list(s.published), s.op is None) for s in mapping.steps(kept, published=False)]
+    tables = {name: to_numpy(model.get_buffer(name)) for name, leaf in leaves.items() if leaf.kind == "table"}
+    return Blueprint(model.name, model.head, published, _arguments(model), leaves, steps, tables)
+
+
+def _leaves(model):
+    persistent, first, leaves = set(model.state_dict()), {}, {}
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    for name, tensor in named:
+        path, _, leaf = name.rpartition(".")
+        tie = first.setdefault(id(tensor), name)
+        if isinstance(tensor, nn.Parameter):
+            kind = "parameter" if tensor.requires_grad else "frozen"
+        elif name not in persistent:
+            kind = "table"
+        else:
+            kind = "statistic" if leaf.startswith("running_") else "buffer"
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        leaves[name] = Leaf(
+            tuple(tensor.shape), dtype, _role(model.get_submodule(path)), kind, None if tie == name else tie
+        )
+    return leaves
+
+
+_ROLES = (
+    (nn.Linear, "linear"), (nn.Embedding, "embedding"), ((nn.Conv1d, nn.Conv2d, nn.Conv3d), "conv"),
+    ((nn.ConvTranspose1d, nn.ConvTranspose2d), "conv_transpose"), (nn.modules.batchnorm._BatchNorm, "batch_norm"),
+    ((nn.LayerNorm, nn.GroupNorm, nn.RMSNorm), "norm"),
+)  # fmt: skip
+
+
+def _role(module) -> str:
+    """What a module is to other frameworks; norms of our own are known by their name."""
+    for kinds, role in _ROLES:
+        if isinstance(module, kinds):
+            return role
+    return "norm" if type(module).__name__.endswith(("Norm", "Norm2d")) else ""
+
+
+def _arguments(model) -> list[str]:
     """The names that ``forward`` takes, in order: a head's own come behind its backbone's."""
-    import inspect
-
     names: list[str] = []
     for part in (getattr(model, "backbone", None), model):
         if part is not None:
             for name, parameter in inspect.signature(part.forward).parameters.items():
                 if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in names:
                     names.append(name)
-    return names
+    return [name for name in names if name != "lengths"]
 
 
-def tensors(model: nn.Module) -> dict[str, Any]:
-    """Copies of every parameter and buffer by name, ties included, as numpy arrays (bf16 through ml_dtypes)."""
-    found = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
-    return {name: to_numpy(tensor) for name, tensor in found.items()}
+def values(model: nn.Module) -> dict[str, np.ndarray]:
+    """Copies of the parameters and buffers by name, of tied ones the first, as numpy arrays in PyTorch's layout."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {name: to_numpy(tensor) for name, tensor in named}
 
 
-def to_numpy(tensor: Tensor):
-    """A copy of a tensor's values as a numpy array."""
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A copy of a tensor's values; bf16 becomes the type that ml_dtypes adds to numpy."""
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:
         import ml_dtypes

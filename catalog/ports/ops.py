@@ -57,3 +57,9 @@ OPS = frozenset(SIZES + ELEMENTWISE + SHAPE + REDUCE + NETWORK)
 def base(op: str) -> str | None:
     """An op's name as it stands in OPS: whole, or without its overload; ``None`` for one that ports do not have."""
     return op if op in OPS else op.split(".")[0] if op.split(".")[0] in OPS else None
+
+
+def draws(op: str, args) -> bool:
+    """Whether a node of this op and these arguments draws random numbers."""
+    name = base(op)
+    return name in RANDOM or (name == "scaled_dot_product_attention" and len(args) > 4 and args[4] > 0)

@@ -265,7 +265,7 @@ class _Open:
         kwargs = {k: self.arg(v) for k, v in node.kwargs.items() if k not in _PLACEMENT}
         if name == "native_dropout" and node.args[2] is False:
             raise PortError(f"{self.all.where(self.part)} draws dropout outside training")
-        random = ops.base(name) in ops.RANDOM or (name.startswith("scaled_dot") and len(args) > 4 and args[4] > 0)
+        random = ops.draws(name, args)
         if isinstance(made, (list, tuple)):
             self.add(Node(name, args, kwargs, len(made)), [(node, i) for i in range(len(made))], random)
         else:

@@ -41,20 +41,23 @@ class Request:
     inputs: tuple[tuple[str, str, tuple[int | None, ...]], ...]
     flags: tuple[tuple[str, Any], ...]
     train: bool
+    dtype: str = "float32"  # of the parameters
     sizes: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
         """A hash of the content."""
-        return digest([self.inputs, self.flags, self.train])
+        return digest([self.inputs, self.flags, self.train, self.dtype])
 
     def __str__(self):
         names = sorted({path.split(".")[0] for path, _, _ in self.inputs} | {name for name, _ in self.flags})
         return f"{', '.join(names)}{' in training' if self.train else ''}"
 
 
-def request(arguments: Mapping[str, Any], train: bool, dtypes: Mapping[str, str]) -> tuple[Request, dict[str, Any]]:
-    """The request that these arguments make, and its tensors by path.
+def request(
+    arguments: Mapping[str, Any], train: bool, dtypes: Mapping[str, str], dtype: str = "float32"
+) -> tuple[Request, dict[str, Any]]:
+    """The request that these arguments make of a model with parameters of ``dtype``, and its tensors by path.
 
     ``dtypes`` gives PyTorch's name of a framework's type. Raises PortError for arguments that no program takes.
     """
@@ -72,7 +75,7 @@ def request(arguments: Mapping[str, Any], train: bool, dtypes: Mapping[str, str]
     )
     tensors = dict(sorted(tensors.items()))
     sizes = tuple(tuple(t.shape) for t in tensors.values())
-    return Request(inputs, tuple(sorted(flags.items())), train, sizes), tensors
+    return Request(inputs, tuple(sorted(flags.items())), train, dtype, sizes), tensors
 
 
 def _flatten(path, value, tensors, flags):
