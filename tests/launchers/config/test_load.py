@@ -131,6 +131,10 @@ def test_an_impossible_value_is_refused(setting):
         (["batch.tokens=null"], ["batch.size and batch.tokens are both null", "conf/batch/_base.yaml:", "argument 2"]),
         (["batch.tokens=32", "batch.max_length=64"], ["batch.tokens=32", "batch.max_length=64", "at least 64"]),
         (["train.steps=null", "train.epochs=null"], ["train.epochs and train.steps are both null", "argument 2"]),
+        (
+            ["model=bert-base", "model.config.depth=3"],
+            ["model.config.depth", "model.source=google-bert", "argument 3; conf/"],
+        ),
         (["schedule.warmup=50", "train.steps=20"], ["schedule.warmup=50", "train.steps=20", "argument 2; command"]),
     ],
 )
@@ -195,7 +199,7 @@ def test_a_run_without_recipe_is_told_which_there_are():
         (["model.config.depth=4"], "model.config", SMALL | {"depth": 4}),
         (["model.config={depth: 4, act: relu}"], "model.config", SMALL | {"depth": 4, "act": "relu"}),
         (["~model.config.depth"], "model.config", {name: v for name, v in SMALL.items() if name != "depth"}),
-        (["model=bert-base", "+model.config.dropout=0.2"], "model.config", {"dropout": 0.2}),
+        (["model=bert-base", "model.source=null", "+model.config.dropout=0.2"], "model.config", {"dropout": 0.2}),
         (["model=bert-base", "model.name=roberta"], "model.name", "roberta"),
         (["+schedule=cosine"], "schedule.name", "cosine"),
         (["schedule=cosine"], "schedule.warmup", 0.06),
