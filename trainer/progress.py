@@ -1,6 +1,6 @@
 """Where a run stands: a few numbers, saved with every checkpoint; the order of the data follows from them."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from trainer.ledger import Ledger
@@ -30,6 +30,7 @@ class Progress:
     best: float | None = None
     best_step: int | None = None
     worse: int = 0  # evaluations since the best one
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
     ended: str | None = None  # why the run is over before its last step
 
     def state(self) -> dict[str, Any]:

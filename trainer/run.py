@@ -6,26 +6,24 @@ the weights, the optimizer and the random generators; the schedule and the order
 
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainer import evaluation, guards, lines, preflight, rng, schedules
 from trainer.console import duration
 from trainer.errors import DataError, DeviceError, OptionError, Stopped
+from trainer.journal import Journal
 from trainer.ledger import Ledger
 from trainer.progress import Interval, Progress
+from trainer.saving import Saves
 from trainer.signals import StopRequested, StopSignals
 from trainer.step import size_of
 from trainer.task import Batch
-from trainer.tracking.base import Trackers
 from trainer.tracking.jsonl import JsonLines
 
 if TYPE_CHECKING:
     from trainer.loop import Trainer
-
-MAX_ROLLBACKS = 3  # a run that falls back more often does not get anywhere
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,12 @@ class Run:
     """The course of one ``Trainer.fit``."""
 
     def __init__(self, trainer: "Trainer"):
-        self.t, self.o, self.say = trainer, trainer.options, trainer.console.say
+        self.t, self.o = trainer, trainer.options
         self.strategy, self.device, self.task = trainer.strategy, trainer.strategy.device, trainer.task
         self.progress, self.meter, self.stop = Progress(), guards.Meter(), StopSignals()
-        self.metrics: dict[str, float] = {}
         self.metric, self.mode = self._deciding_metric()
         self.steps = self._planned_steps()
         self.warmup = schedules.warmup_steps(self.o.schedule.warmup, self.steps)
-        self.saved = -1  # the step of the last checkpoint
         self.batches: Generator[list[Batch], None, None] | None = None
         self.micros: list[Batch] = []
         self.ready = False  # weights and progress belong together: from here on the run can be saved
@@ -64,15 +60,15 @@ class Run:
         :class:`~trainer.errors.DiskError` when a file cannot be written, with the last good checkpoint in place.
         """
         self.ledger = Ledger()
-        found = self._choose_checkpoint(resume)
-        self.log = Trackers(
-            [*([JsonLines(self.t.run_dir / "log.jsonl")] if self.strategy.rank == 0 else []), *self.t.trackers]
-        )
+        self.saves = Saves(self.t, self.progress, self.ledger)
+        self.saves.check(resume)
+        log = [JsonLines(self.t.run_dir / "log.jsonl")] if self.strategy.rank == 0 else []
+        self.journal = Journal(self.t.console, [*log, *self.t.trackers], self.progress)
         try:
             with self.stop:
                 try:
                     with self.ledger.spend("start"):
-                        self._start(found)
+                        self._start(resume)
                     self._loop()
                 except StopRequested as signal:
                     self._stopped(str(signal))
@@ -83,12 +79,8 @@ class Run:
             peak = preflight.peak_memory(self.device)
             raise DeviceError(guards.out_of_memory(self.progress.step, self.micros, self.device, peak)) from None
         finally:
-            self.t.console.stop()
             self._close_batches()
-            self.log.close()
-
-    def _event(self, event: str, fields: Mapping[str, Any]) -> None:
-        self.log.log(event, {"step": self.progress.step, **fields})
+            self.journal.close()
 
     # Before the first step
 
@@ -104,26 +96,13 @@ class Run:
         asked = self.o.eval.metric
         return (name, mode) if asked in (None, name) else (asked, "min" if asked.endswith("loss") else "max")
 
-    def _choose_checkpoint(self, resume: bool) -> Path | None:
-        store = self.t.checkpoints
-        found, self.refused = store.newest_valid()
-        if not resume and found is not None:
-            raise OptionError(
-                f"{self.t.run_dir} already holds a run, saved at {found.name}\n"
-                f"   to go on with it: {self.t.resume_command}\n   to begin another, choose another run_dir"
-            )
-        if resume and found is None:
-            why = "".join(f"\n   refused {path}: {reason}" for path, reason in self.refused)
-            raise DataError(f"nothing to resume: {store.folder} holds no whole checkpoint{why}")
-        return found
-
-    def _start(self, found: Path | None) -> None:
+    def _start(self, resume: bool) -> None:
         rng.seed(self.t.seed)
         self.strategy.optimizer(self.o.optim)
         with self.ledger.spend("check"):
             labels = preflight.check_rows(self.t.train.dataset, self.t.checks)
-        if found is not None:
-            self._resume(found)
+        if resume:
+            self.saves.resume(self.journal)
         self.ready = True
         every = list(self.t.model.parameters())
         start = {
@@ -133,37 +112,14 @@ class Run:
             "parameters": sum(p.numel() for p in every),
             "trainable": sum(p.numel() for p in every if p.requires_grad),
             "steps": self.steps,
-            "resumed_from": found,
+            "resumed_from": self.saves.found,
         }
-        self._event("start", start)
+        self.journal.event("start", start)
         with self.ledger.spend("check"):
             self._check(labels)
         points = [(s, self._lr(s)) for s in sorted({0, self.steps // 10, self.steps // 2, self.steps - 1})]
-        self.say("lr", lines.schedule(points, self.o.schedule.name, self.warmup, self.o.optim.lr))
-        self._event("lr", {"warmup": self.warmup, "peak": self.o.optim.lr, "points": points})
-
-    def _resume(self, found: Path) -> None:
-        for path, why in self.refused:
-            self.say("ckpt", f"refused {path}: {why}")
-            self._event("refused", {"path": path, "why": why})
-        began = time.perf_counter()
-        with self.ledger.spend("ckpt"):
-            state = self.t.checkpoints.load(found)
-            self._compare(found, state["data"])
-            self.strategy.load(state)
-            rng.load(state["rng"], self.device)
-        self.progress.load(state["progress"])
-        self.metrics, self.saved = state["metrics"], self.progress.step
-        seconds = duration(time.perf_counter() - began)
-        self.say("ckpt", f"resumed at step {self.progress.step:,} of {self.steps:,} from {found} in {seconds}")
-
-    def _compare(self, found: Path, saved: Mapping[str, int | str]) -> None:
-        now = self._data()
-        if differs := [f"{key} was {was} and is {now[key]}" for key, was in saved.items() if now[key] != was]:
-            raise DataError(
-                f"{found} belongs to other data: {', '.join(differs)}\n"
-                "   resume with the data, seed and batch options the run was started with, or begin another run"
-            )
+        self.journal.say("lr", lines.schedule(points, self.o.schedule.name, self.warmup, self.o.optim.lr))
+        self.journal.event("lr", {"warmup": self.warmup, "peak": self.o.optim.lr, "points": points})
 
     def _check(self, labels: preflight.Labels) -> None:
         """What is only known by computing: peak memory on the largest batch, the loss at step 0, the metrics' names."""
@@ -181,10 +137,10 @@ class Run:
                     f"eval.metric={self.metric} is not a metric of this task; there are {', '.join(known)}"
                 )
         for line in lines.check(facts, labels, t.checks):
-            self.say("check", line)
+            self.journal.say("check", line)
         for row in range(min(t.checks.show, labels.rows)):
-            self.say("row", f"{row}: {t.checks.decode(t.train.dataset[row])}")
-        self._event("check", facts)
+            self.journal.say("row", f"{row}: {t.checks.decode(t.train.dataset[row])}")
+        self.journal.event("check", facts)
 
     # The loop
 
@@ -196,11 +152,10 @@ class Run:
             if self.t.evals and self._due(self.o.eval.every, p.evaluated):
                 self._evaluate()
             over = p.step >= self.steps or p.ended is not None
-            planned = (
-                self._due(self.o.checkpoint.every, self.saved) and not p.skipped_in_row
-            )  # it would push out a good one
-            if self.saved != p.step and (over or planned):
-                self._save("end" if over else "planned")
+            if self.saves.at != p.step and (over or self._due(self.o.checkpoint.every, self.saves.at)):
+                self._read()
+                if over or not p.skipped_in_row:  # a save amid bad steps would push out a good one
+                    self.saves.save("end" if over else "planned", self.journal)
             if over:
                 return
             self.stop.poll()
@@ -268,29 +223,14 @@ class Run:
             p.skipped += 1
             p.skipped_in_row = p.skipped_in_row + 1 if guards.serious(reading, self.o.precision.dtype) else 0
             found = {"loss": reading.loss, "grad_norm": reading.norm, "in_row": p.skipped_in_row}
-            self.log.log("skip", {"step": reading.step, **found, "rows": reading.ids()})
-            self.say(
+            self.journal.event("skip", {"step": reading.step, **found, "rows": reading.ids()})
+            self.journal.say(
                 "skip", f"step {reading.step:,}: loss {reading.loss:g}, |g| {reading.norm:g}; no weight was changed"
             )
             if p.skipped_in_row >= self.o.train.max_skips:
-                self._roll_back(reading)
+                self.saves.roll_back(reading, self.journal)
                 break
         return norm
-
-    def _roll_back(self, reading: guards.Reading) -> None:
-        """Take the weights of the last good checkpoint; the steps since then, and their data, are passed over."""
-        p = self.progress
-        path = self.t.checkpoints.folder / f"step_{p.good}"
-        if not path.is_dir() or p.rollbacks == MAX_ROLLBACKS:
-            why = f"{p.rollbacks} returns did not help" if path.is_dir() else "there is no checkpoint to go back to"
-            raise DataError(guards.hopeless(reading, why, self.t.resume_command))
-        with self.ledger.spend("ckpt"):
-            self.strategy.load(self.t.checkpoints.load(path))
-        p.rollbacks, p.skipped_in_row = p.rollbacks + 1, 0
-        self.say(
-            "back", f"to the weights of step {p.good:,}; the data of steps {p.good + 1:,} to {p.step:,} is passed over"
-        )
-        self._event("rollback", {"to": p.good, "rows": reading.ids()})
 
     def _say_step(self, lr: float, norm: float) -> None:
         p = self.progress
@@ -300,8 +240,8 @@ class Run:
         if self.device.type == "cuda":
             fields["peak_bytes"] = preflight.peak_memory(self.device)
         epoch = p.epoch + (p.offset / self.t.train.steps(p.epoch) if p.offset else 0)
-        self.say("step", lines.step(fields, self.steps, epoch))
-        self.log.log("step", fields)
+        self.journal.say("step", lines.step(fields, self.steps, epoch))
+        self.journal.event("step", fields)
 
     # Evaluating, saving, ending
 
@@ -316,19 +256,19 @@ class Run:
                 found = evaluation.evaluate(self.t.model, self.task, feed, self.strategy, self.stop.poll)
             measured[name] = found, time.perf_counter() - began
         first = next(iter(measured))
-        self.metrics = {
+        self.progress.metrics = {
             (key if name == first else f"{name}.{key}"): value
             for name, (found, _) in measured.items()
             for key, value in found.metrics.items()
         }
-        p.evaluated, best = p.step, self._judge(self.metrics[self.metric])
+        p.evaluated, best = p.step, self._judge(self.progress.metrics[self.metric])
         for name, (found, seconds) in measured.items():
             best_here = best and name == first
-            self.say("eval", lines.evaluated(name, found.metrics, found.rows, best_here))
+            self.journal.say("eval", lines.evaluated(name, found.metrics, found.rows, best_here))
             fields = {"set": name, "rows": found.rows, "seconds": seconds, "best": best_here}
-            self._event("eval", {**fields, **found.metrics})
+            self.journal.event("eval", {**fields, **found.metrics})
         if best:
-            self._save("best", pin=True)
+            self.saves.save("best", self.journal, pin=True)
 
     def _judge(self, value: float) -> bool:
         """Whether ``value`` is the best yet; ends the run when the last ``eval.patience`` were not."""
@@ -343,38 +283,15 @@ class Run:
             p.ended = f"early stop: {self.metric} not better in {p.worse} evaluations, {best}"
         return False
 
-    def _data(self) -> dict[str, int | str]:
-        """What must be equal for a step to stand for the same batch."""
-        return {"rows": len(self.t.train.dataset), "seed": self.t.seed, "order": self.t.train.identity}
-
-    def _save(self, reason: str, pin: bool = False) -> None:
-        p = self.progress
-        self._read()
-        if reason != "stop" and p.skipped_in_row == 0:
-            p.good = p.step
-        began = time.perf_counter()
-        with self.ledger.spend("ckpt"):
-            state = {
-                **self.strategy.state(),
-                "rng": rng.state(self.device),
-                "progress": p.state(),
-                "data": self._data(),
-                "metrics": self.metrics,
-            }
-            path = self.t.checkpoints.save(p.step, state, pin=pin)
-        self.saved, seconds = p.step, time.perf_counter() - began
-        nbytes = sum(f.stat().st_size for f in path.iterdir())
-        self.say("ckpt", lines.saved(path, seconds, nbytes, self.o.checkpoint.keep, p.best_step))
-        self._event("save", {"path": path, "seconds": seconds, "bytes": nbytes, "reason": reason})
-
     def _stopped(self, signal: str) -> None:
         """Save where that makes sense, and say how to go on."""
         if not self.ready:
             raise Stopped(f"{signal} before the first step: nothing was changed. Start again with the same command")
         began = time.perf_counter()
-        if self.saved != self.progress.step:
-            self._save("stop")
-        self._event("stop", {"reason": signal})
+        if self.saves.at != self.progress.step:
+            self._read()
+            self.saves.save("stop", self.journal)
+        self.journal.event("stop", {"reason": signal})
         seconds = duration(time.perf_counter() - began)
         raise Stopped(
             f"{signal}: saved step {self.progress.step:,} of {self.steps:,} in {seconds}\n"
@@ -385,9 +302,9 @@ class Run:
         p, seconds = self.progress, self.ledger.close()
         best = f"   best {self.metric} {p.best:.4f} at step {p.best_step:,}" if p.best is not None else ""
         if p.ended:
-            self.say("stop", p.ended)
+            self.journal.say("stop", p.ended)
         self.t.console.stop()
-        self.say("done", lines.done(self.metrics, best, seconds, p.skipped))
-        fields = {"metrics": self.metrics, "best": p.best, "best_step": p.best_step}
-        self._event("done", {**fields, "seconds": sum(seconds.values()), "ledger": seconds, "reason": p.ended})
-        return Result(p.step, self.metrics, p.best, p.best_step, seconds)
+        self.journal.say("done", lines.done(self.progress.metrics, best, seconds, p.skipped))
+        fields = {"metrics": self.progress.metrics, "best": p.best, "best_step": p.best_step}
+        self.journal.event("done", {**fields, "seconds": sum(seconds.values()), "ledger": seconds, "reason": p.ended})
+        return Result(p.step, self.progress.metrics, p.best, p.best_step, seconds)

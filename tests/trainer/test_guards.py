@@ -1,13 +1,15 @@
 """Losses that are not finite change no weight, are counted and named, and after a set number the weights go back."""
 
 import json
+import os
+import signal
 
 import pytest
 import torch
 
 from tests.support import training
 from trainer import guards
-from trainer.errors import DataError, DeviceError
+from trainer.errors import DataError, DeviceError, Stopped
 from trainer.precision import Precision
 from trainer.step import Stepper
 from trainer.strategies.single import Single
@@ -97,6 +99,29 @@ def test_after_a_set_number_in_a_row_the_weights_go_back_and_the_data_is_passed_
     assert result.steps == 20, "steps still stand for the same batches"
     lines = {e["step"]: e["examples"] for e in events(tmp_path, "step")}
     assert lines[9] == 36
+
+
+def test_a_run_resumed_before_a_bad_stretch_goes_back_to_the_same_weights(tmp_path):
+    """The save at the signal (step 4, also a planned one; step 5, not) is not what the run goes back to."""
+    options = training.config(epochs=2, max_skips=3, save_every=4, keep=3)
+    bad = {tuple(micros[0]["input_ids"][:, 0].tolist()) for micros in list(feed().epoch(0))[5:8]}
+
+    def trainer(folder, **kw):
+        task = training.Task(spoil=lambda batch: tuple(batch["input_ids"][:, 0].tolist()) in bad)
+        return training.trainer(tmp_path / folder, task=task, options=options, evals={}, **{"feed": feed()} | kw)
+
+    whole = trainer("whole")
+    whole.fit()
+    assert events(tmp_path / "whole", "rollback")
+    for stop in (4, 5):
+        stopped = feed()
+        stopped.before = lambda step, stop=stop: step == stop - 1 and os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped, match=f"saved step {stop} "):
+            trainer(f"cut{stop}", feed=stopped).fit()
+        resumed = trainer(f"cut{stop}")
+        resumed.fit(resume=True)
+        assert [e["to"] for e in events(tmp_path / f"cut{stop}", "rollback")] == [4]
+        assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters()))
 
 
 def test_without_a_checkpoint_there_is_one_message(tmp_path):

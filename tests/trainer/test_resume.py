@@ -200,9 +200,25 @@ def test_a_folder_with_a_run_is_not_overwritten_by_accident(tmp_path):
         training.trainer(tmp_path, options=training.config(steps=1)).fit()
 
 
-def test_nothing_to_resume_says_where_it_looked(tmp_path):
-    with pytest.raises(DataError, match=f"nothing to resume: {tmp_path}.*no whole checkpoint"):
-        training.trainer(tmp_path).fit(resume=True)
+def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(tmp_path, whole):
+    def crash():
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        training.trainer(tmp_path, options=options(), feed=feed(at(2, crash))).fit()
+    (tmp_path / "checkpoints" / "step_4.tmp").mkdir(parents=True)
+    resumed = training.trainer(tmp_path, options=options())
+    resumed.fit(resume=True)
+    assert_same(final(resumed), whole[0])
+    assert [e["path"] for e in logged(tmp_path, "refused")] == [str(tmp_path / "checkpoints" / "step_4.tmp")]
+
+
+def test_where_every_checkpoint_is_damaged_nothing_is_begun(tmp_path):
+    training.trainer(tmp_path, options=training.config(steps=2, keep=1), evals={}).fit()
+    (path,) = (tmp_path / "checkpoints" / "step_2").glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=rf"no checkpoint in {tmp_path}.* is whole\n   .*step_2: .*{path.name}"):
+        training.trainer(tmp_path, options=training.config(steps=2)).fit(resume=True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from trainer.errors import DataError, DeviceError, DiskError, OptionError
 from trainer.ledger import Ledger
 from trainer.precision import Precision
 from trainer.strategies.base import pick_device
+from trainer.tracking import jsonl
 from trainer.tracking.jsonl import JsonLines
 
 FIELDS = {
@@ -47,6 +49,9 @@ def test_the_log_has_the_documented_names(done):
     for e in events:
         assert e.keys() == FIELDS[e["event"]] | {"event", "time", "step"}, e["event"]
     assert {e["event"] for e in events} == FIELDS.keys()
+    described = {line.split()[0]: line for line in re.split(r"\n {4}(?=\w)", jsonl.__doc__)[1:]}
+    for event, names in FIELDS.items():
+        assert names <= set(re.findall(r"\w+", described[event])), event
 
 
 def test_the_order_of_events_is_that_of_the_steps(done):

@@ -2,19 +2,20 @@
 
 Every line has ``event``, ``time`` (seconds since 1970) and ``step`` (optimizer steps done). Events and their fields:
 
-    start     device dtype strategy parameters trainable steps epochs resumed_from
-    check     what the preflight measured: rows, supervised, worst_slots, peak_bytes, loss_at_0 (by term)
+    start     device dtype strategy parameters trainable steps (of the run) resumed_from (a checkpoint)
+    check     rows supervised (share with a target) worst_slots (positions of the largest batch) peak_bytes (of memory,
+              on that batch) loss_at_0 (by term, only at step 0)
     lr        warmup peak points: the learning rate at 0, 10, 50 and 100% of the run, [[step, lr], ...]
     step      epoch, loss (mean since the last such line), lr, grad_norm, tokens and examples (so far), and since the last
               such line: tokens_per_second, examples_per_second, seconds_per_step, data_wait (share of that time),
               padding (share of the computed positions); on a GPU peak_bytes
-    eval      set (name of the data) rows seconds, and one field a metric: loss, accuracy, ...; best (true or false)
-    save      path seconds bytes reason (step, epoch, best, end, stop)
-    skip      rows (of the batch) loss grad_norm in_row
+    eval      set (name of the data) rows seconds best (true or false), and one field a metric: loss, accuracy, ...
+    save      path seconds bytes reason (planned, best, end, stop)
+    skip      rows (the first 32 of the batch) loss grad_norm in_row
     rollback  to (the step of the checkpoint) rows
     refused   path why (a checkpoint that is not whole)
     stop      reason
-    done      metrics best best_step seconds ledger (seconds of each account)
+    done      metrics best best_step seconds ledger (seconds of each account) reason (of an early end)
 
 A run that is resumed adds to the file, beginning with ``start``; where a step stands twice, the later line holds.
 Numbers that are not finite are written as ``null``.

@@ -1,0 +1,107 @@
+"""The checkpoints of a run: what is in one, which is taken, when one is good, and going back to it."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trainer import guards, lines, rng
+from trainer.console import duration
+from trainer.errors import DataError, OptionError
+from trainer.journal import Journal
+from trainer.ledger import Ledger
+from trainer.progress import Progress
+
+if TYPE_CHECKING:
+    from trainer.loop import Trainer
+
+MAX_ROLLBACKS = 3  # a run that falls back more often does not get anywhere
+
+
+class Saves:
+    """Saves and restores weights, optimizer, generators and ``progress``; everything else follows from these.
+
+    ``at`` is the step of the checkpoint that was saved or taken last.
+    """
+
+    def __init__(self, trainer: "Trainer", progress: Progress, ledger: Ledger):
+        self.trainer, self.store, self.strategy = trainer, trainer.checkpoints, trainer.strategy
+        self.progress, self.ledger, self.at = progress, ledger, -1
+        self.found, self.refused = self.store.newest_valid()
+
+    def check(self, resume: bool) -> None:
+        """Refuse a new run where one is, and a resumed one where nothing is whole."""
+        if not resume and self.found is not None:
+            raise OptionError(
+                f"{self.trainer.run_dir} already holds a run, saved at {self.found.name}\n"
+                f"   to go on with it: {self.trainer.resume_command}\n   to begin another, choose another run_dir"
+            )
+        damaged = [(path, why) for path, why in self.refused if path.suffix != ".tmp"]  # more than a save cut short
+        if resume and self.found is None and damaged:
+            why = "".join(f"\n   {path}: {reason}" for path, reason in damaged)
+            raise DataError(
+                f"no checkpoint in {self.store.folder} is whole{why}\n   put one back, or begin another run"
+            )
+
+    def resume(self, journal: Journal) -> None:
+        """Take the newest valid checkpoint; a run that ended before its first one is begun again, to the same end."""
+        for path, why in self.refused:
+            journal.say("ckpt", f"refused {path}: {why}")
+            journal.event("refused", {"path": path, "why": why})
+        if self.found is None:
+            journal.say("ckpt", f"no checkpoint yet in {self.store.folder}: from the beginning")
+            return
+        began = time.perf_counter()
+        with self.ledger.spend("ckpt"):
+            state = self.store.load(self.found)
+            self._compare(state["data"])
+            self.strategy.load(state)
+            rng.load(state["rng"], self.strategy.device)
+        p, seconds = self.progress, duration(time.perf_counter() - began)
+        p.load(state["progress"])
+        self.at = p.step if p.good == p.step else -1  # one made at a signal does not stand for a planned one
+        journal.say("ckpt", f"resumed at step {p.step:,} from {self.found} in {seconds}")
+
+    def save(self, reason: str, journal: Journal, pin: bool = False) -> None:
+        """Save the run as it stands; ``reason`` is one of planned, best, end and stop.
+
+        Raises :class:`~trainer.errors.DiskError`, with the checkpoints before this one in place.
+        """
+        p, began = self.progress, time.perf_counter()
+        if reason != "stop" and p.skipped_in_row == 0:
+            p.good = (
+                p.step
+            )  # a save at a signal is not counted: a run that nobody stopped would not have it to go back to
+        with self.ledger.spend("ckpt"):
+            generators = rng.state(self.strategy.device)
+            state = {"progress": p.state(), "rng": generators, "data": self._data(), **self.strategy.state()}
+            path = self.store.save(p.step, state, pin=pin)
+        self.at, seconds = p.step, time.perf_counter() - began
+        nbytes = sum(f.stat().st_size for f in path.iterdir())
+        journal.say("ckpt", lines.saved(path, seconds, nbytes, self.store.keep, p.best_step))
+        journal.event("save", {"path": path, "seconds": seconds, "bytes": nbytes, "reason": reason})
+
+    def roll_back(self, reading: guards.Reading, journal: Journal) -> None:
+        """Take the weights of the last good checkpoint; the steps since then, and their data, are passed over."""
+        p, path = self.progress, self.store.folder / f"step_{self.progress.good}"
+        if not path.is_dir() or p.rollbacks == MAX_ROLLBACKS:
+            why = f"{p.rollbacks} returns did not help" if path.is_dir() else "there is no checkpoint to go back to"
+            raise DataError(guards.hopeless(reading, why, self.trainer.resume_command))
+        with self.ledger.spend("ckpt"):
+            self.strategy.load(self.store.load(path))
+        p.rollbacks, p.skipped_in_row = p.rollbacks + 1, 0
+        passed = f"the data of steps {p.good + 1:,} to {p.step:,} is passed over"
+        journal.say("back", f"to the weights of step {p.good:,}; {passed}")
+        journal.event("rollback", {"to": p.good, "rows": reading.ids()})
+
+    def _data(self) -> dict[str, int | str]:
+        """What must be equal for a step to stand for the same batch."""
+        train = self.trainer.train
+        return {"rows": len(train.dataset), "seed": self.trainer.seed, "order": train.identity}
+
+    def _compare(self, saved: Mapping[str, int | str]) -> None:
+        now = self._data()
+        if differs := [f"{key} was {was} and is {now[key]}" for key, was in saved.items() if now[key] != was]:
+            raise DataError(
+                f"{self.found} belongs to other data: {', '.join(differs)}\n"
+                "   resume with the data, seed and batch options the run was started with, or begin another run"
+            )
