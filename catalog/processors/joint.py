@@ -6,8 +6,8 @@ from pathlib import Path
 
 from catalog.errors import ProcessorError, did_you_mean
 from catalog.processors import REGISTRY, find, settings
-from catalog.processors.text.files import CONFIG, ENGINE
 from catalog.processors.text.files import load as load_tokenizer
+from catalog.processors.text.settings import CONFIG, ENGINE
 from catalog.processors.text.tokenizer import Tokenizer
 
 

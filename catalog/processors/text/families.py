@@ -33,13 +33,20 @@ MODEL_TYPES = {
 ALIASES = {"MT5": "T5"}  # published class names that are another's
 
 
+def short(name: str) -> str:
+    name = name.removesuffix("Fast").removesuffix("Tokenizer")
+    return ALIASES.get(name, name)
+
+
+def known(name: str) -> bool:
+    return short(name) in FAMILIES
+
+
 def family(name: str) -> Family:
     """The family of a published class name, slow or fast."""
-    short = name.removesuffix("Fast").removesuffix("Tokenizer")
-    short = ALIASES.get(short, short)
-    if short not in FAMILIES:
-        known = [f"{known}Tokenizer" for known in FAMILIES]
+    if not known(name):
+        names = [f"{one}Tokenizer" for one in FAMILIES]
         raise ProcessorError(
-            f"no tokenizer class '{name}' here{did_you_mean(name, known) or '.'} All {len(known)}: catalog.processors.REGISTRY"
+            f"no tokenizer class '{name}' here{did_you_mean(name, names) or '.'} All {len(names)}: catalog.processors.REGISTRY"
         )
-    return FAMILIES[short]
+    return FAMILIES[short(name)]

@@ -10,20 +10,29 @@ from itertools import groupby
 from pathlib import Path
 
 import tokenizers
-from tokenizers import AddedToken, processors
+from tokenizers import AddedToken
 
 from catalog.errors import ProcessorError, did_you_mean
-from catalog.processors.text.families import MODEL_TYPES, family
+from catalog.processors.text.families import family, known
 from catalog.processors.text.family import TYPED, Family, always
+from catalog.processors.text.settings import (
+    ADDED,
+    CONFIG,
+    ENGINE,
+    GENERIC,
+    SPECIAL_MAP,
+    added_tokens,
+    class_of_model,
+    read_object,
+    read_options,
+    read_traits,
+)  # fmt: skip
+from catalog.processors.text.templates import set_template
 from catalog.processors.text.tokenizer import Tokenizer
-from catalog.processors.text.traits import ROLES, Traits
+from catalog.processors.text.traits import ROLES
 from catalog.processors.text.vocabularies import Source
 
-CONFIG, SPECIAL_MAP, ADDED, ENGINE = (
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json",
-)  # fmt: skip
-GENERIC = "PreTrainedTokenizer"  # published name of a tokenizer that is described by its tokenizer.json alone
-NO_LIMIT = 10**18  # published files write 1e30 for "no limit"
+WRITTEN = (CONFIG, SPECIAL_MAP, ADDED, ENGINE, "config.json")  # made anew by save, or not of the tokenizer
 
 
 def load(folder, name: str | None = None, options: dict | None = None) -> Tokenizer:
@@ -37,15 +46,10 @@ def load(folder, name: str | None = None, options: dict | None = None) -> Tokeni
         raise ProcessorError(f"{folder}: no such folder; a tokenizer is read from a folder in the published layout")
     settings = read_object(source, CONFIG)
     name = (name or settings.get("tokenizer_class") or class_of_model(source)).removesuffix("Fast")
-    page = described_by_engine(source) if name == GENERIC else family(name)
-    for option in options or {}:
-        if option not in page.options:
-            known = ", ".join(page.options) or "none"
-            raise ProcessorError(
-                f"{name} has no option '{option}'{did_you_mean(option, page.options) or '.'} Its options: {known}"
-            )
-    ready = source.find(ENGINE) and not options
-    options = {key: (options or {}).get(key, settings.get(key, default)) for key, default in page.options.items()}
+    classless = name == GENERIC or (not known(name) and source.find(ENGINE))
+    page = described_by_engine(source) if classless else family(name)
+    ready = source.find(ENGINE) and page.face.engine_is_whole and not options
+    options = read_options(source, name, page, settings, options or {})
     traits = read_traits(source, settings, name, page, options)
     engine = read_engine(source) if ready else page.build(source, options, traits.special)
     for names in page.files:
@@ -69,8 +73,8 @@ def described_by_engine(source: Source) -> Family:
 def build(name: str, files: dict[str, bytes], **options) -> Tokenizer:
     """A tokenizer from the contents of its vocabulary files, without a folder."""
     page = family(name)
-    options = page.options | options
     source = Source(Path("(memory)"), dict(files))
+    options = read_options(source, name, page, {}, options)
     traits = read_traits(source, {}, name, page, options)
     made = page.face(page.build(source, options, traits.special), traits, dict(files))
     add_special(made, source, {}, page)
@@ -93,32 +97,6 @@ def configured(tokenizer: Tokenizer, options: dict) -> Tokenizer:
     return made
 
 
-def class_of_model(source: Source) -> str:
-    """The class that config.json's ``model_type`` implies."""
-    model_type = read_object(source, "config.json").get("model_type")
-    if model_type in MODEL_TYPES:
-        return MODEL_TYPES[model_type] + "Tokenizer"
-    if source.find(ENGINE):
-        return GENERIC
-    says = (
-        f"config.json says model_type={model_type!r}, which has no tokenizer here" if model_type else "no config.json"
-    )
-    raise ProcessorError(
-        f"{source.folder}: nothing names the tokenizer's class ({CONFIG} has no tokenizer_class, {says}); "
-        f"say it: load(folder, name='BertTokenizer')"
-    )
-
-
-def read_object(source: Source, name: str) -> dict:
-    """A JSON object, or {} where the file is absent."""
-    if not source.find(name):
-        return {}
-    path, value = source.json(name)
-    if not isinstance(value, dict):
-        raise ProcessorError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
-
-
 def read_engine(source: Source) -> tokenizers.Tokenizer:
     path, text = source.text(ENGINE)
     try:
@@ -128,35 +106,6 @@ def read_engine(source: Source) -> tokenizers.Tokenizer:
     engine.no_padding()  # a file may hold how its training run cut and padded
     engine.no_truncation()
     return engine
-
-
-def read_traits(source: Source, settings: dict, name: str, page: Family, options: dict) -> Traits:
-    """Roles: the class's own, changed by special_tokens_map.json, changed by tokenizer_config.json."""
-    said = read_object(source, SPECIAL_MAP) | {k: v for k, v in settings.items() if v is not None}
-    special = page.special | {role: content(said[role], source, role) for role in ROLES if role in said}
-    more = said.get("additional_special_tokens") or page.more_special(options)
-    limit = settings.get("model_max_length")
-    inputs = [name for name in settings.get("model_input_names", page.inputs) if name in TYPED]
-    return Traits(
-        name=name,
-        inputs=tuple(inputs),
-        pad_type=page.pad_type,
-        special=special,
-        more_special=tuple(content(token, source, "additional_special_tokens") for token in more),
-        options=options,
-        max_length=int(limit) if limit is not None and limit < NO_LIMIT else None,
-        padding_side=settings.get("padding_side") or page.padding_side,
-        truncation_side=settings.get("truncation_side") or "right",
-        tidy=settings.get("clean_up_tokenization_spaces", page.tidy),
-    )
-
-
-def content(token, source: Source, role: str) -> str:
-    """A token as published: a string, or an object with ``content``."""
-    token = token.get("content") if isinstance(token, dict) else token
-    if not isinstance(token, str) or not token:
-        raise ProcessorError(f"{source.folder}: {role} is {token!r}; expected a string or an object with 'content'")
-    return token
 
 
 def add_special(made: Tokenizer, source: Source, settings: dict, page: Family) -> None:
@@ -180,50 +129,6 @@ def add_special(made: Tokenizer, source: Source, settings: dict, page: Family) -
     ]
     flags = {"special": True, "normalized": False}
     made.add_tokens([AddedToken(t, lstrip=t in left, rstrip=t in right, **flags) for t in missing], special=True)
-
-
-def added_tokens(source: Source, settings: dict) -> list[tuple[int, AddedToken]]:
-    """What added_tokens.json or tokenizer_config.json's ``added_tokens_decoder`` list, by id."""
-    fields = ("single_word", "lstrip", "rstrip", "normalized", "special")
-    found = {}
-    if source.find(ADDED) and not source.find(ENGINE):
-        found = {i: AddedToken(token, normalized=True) for token, i in read_object(source, ADDED).items()}
-    for i, token in settings.get("added_tokens_decoder", {}).items():
-        flags = {flag: token[flag] for flag in fields if flag in token}
-        found[int(i)] = AddedToken(content(token, source, f"added_tokens_decoder {i}"), **flags)
-    return sorted(found.items())
-
-
-def set_template(made: Tokenizer, template: tuple[str, str]) -> None:
-    """Install the (single, pair) template, after what the engine does to offsets."""
-    single, pair = (written(made, one) for one in template)
-    used = sorted({word.rpartition(":")[0] for word in single + pair if not word.startswith("$")})
-    for token in used:
-        if made.engine.token_to_id(token) is None:
-            raise ProcessorError(
-                f"{made.traits.name} puts {token!r} around a text, which the vocabulary lacks"
-                f"{did_you_mean(token, made.traits.more_special)}"
-            )
-    template = processors.TemplateProcessing(
-        single=single, pair=pair, special_tokens=[(token, made.engine.token_to_id(token)) for token in used]
-    )
-    first = made.engine.post_processor
-    if isinstance(first, processors.Sequence):
-        first = first[0]
-    keep = isinstance(first, processors.ByteLevel)
-    made.engine.post_processor = processors.Sequence([first, template]) if keep else template
-
-
-def written(made: Tokenizer, template: str) -> list[str]:
-    """Roles -> tokens: "cls $A sep:1" -> ["[CLS]:0", "$A:0", "[SEP]:1"]. Words that are no role stand for themselves."""
-    words = []
-    for word in template.split():
-        name, _, kind = word.partition(":")
-        words.append(f"{made.traits.special.get(name + '_token', name)}:{kind or 0}")
-    return words
-
-
-WRITTEN = (CONFIG, SPECIAL_MAP, ADDED, ENGINE, "config.json")
 
 
 def save(tokenizer: Tokenizer, folder) -> None:

@@ -105,6 +105,45 @@ BROKEN = {
 }  # fmt: skip
 
 
+WRONG_SETTINGS = [
+    ({"padding_side": "middle"}, "tokenizer_config.json: padding_side is 'middle'; expected 'left' or 'right'"),
+    ({"model_max_length": "512"}, "tokenizer_config.json: model_max_length is '512'; expected int or float"),
+    ({"add_prefix_space": "no"}, "tokenizer_config.json: add_prefix_space is 'no'; expected bool"),
+    ({"additional_special_tokens": "<x>"}, "tokenizer_config.json: additional_special_tokens is '<x>'; expected list"),
+    ({"added_tokens_decoder": {"x": {}}}, "tokenizer_config.json: added_tokens_decoder holds 'x': {}; expected an id"),
+    ({"added_tokens_decoder": {"300": {}}}, "added_tokens_decoder 300 is None; expected a string or an object"),
+    ({"bos_token": ["<s>"]}, "bos_token is .'<s>'.; expected a string or an object with 'content'"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), WRONG_SETTINGS)
+def test_wrong_settings_are_named(settings, message, tmp_path):
+    written(tmp_path, "GPT2Tokenizer", GPT2_FILES)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer"} | settings))
+    with pytest.raises(ProcessorError, match=message):
+        Tokenizer.load(tmp_path)
+
+
+def test_null_in_a_file_is_the_default(tmp_path):
+    nothing = dict.fromkeys(("pad_token", "src_lang", "tgt_lang", "model_max_length", "additional_special_tokens"))
+    written(
+        tmp_path, "MBartTokenizer", {"sentencepiece.bpe.model": SPM, "special_tokens_map.json": b'{"pad_token": null}'}
+    )
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "MBartTokenizer"} | nothing))
+    made = Tokenizer.load(tmp_path)
+    assert made("hello")["input_ids"][-1] == made.id_of("en_XX") and made.pad_id == 1
+
+
+def test_a_class_that_is_not_here_is_read_from_its_engine(tmp_path):
+    gpt2 = build("GPT2Tokenizer", GPT2_FILES)
+    written(tmp_path, "NougatTokenizerFast", {"tokenizer.json": gpt2.engine.to_str().encode()})
+    made = Tokenizer.load(tmp_path)
+    assert made.traits.name == "NougatTokenizer" and made.ids(["hello"]).input_ids == gpt2.ids(["hello"]).input_ids
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(ProcessorError, match="no tokenizer class 'NougatTokenizer' here"):
+        Tokenizer.load(tmp_path)
+
+
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_files_are_named(case, tmp_path):
     name, files, message = BROKEN[case]
