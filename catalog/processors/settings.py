@@ -163,9 +163,10 @@ class Processor:
 
         Raises ProcessorError.
         """
-        stored = read(source)
-        check_type(stored, cls.__name__, source)
-        return cls(stored | (config or {}), where=source)
+        where = Path(source) / FILE if Path(source).is_dir() else source
+        stored = read(where)
+        check_type(stored, cls.__name__, where)
+        return cls(stored | (config or {}), where=where)
 
     def save(self, folder):
         """Write the published ``preprocessor_config.json`` into ``folder``; ``load`` inverts it."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog.processors.image.inputs import read_images
 from catalog.processors.image.processor import ImageProcessor, stack
 
 
@@ -43,7 +42,7 @@ class PadBatch:
 class PaddedProcessor(ImageProcessor):
     """An image processor that returns a padded batch and its mask; ``parts`` holds ``PadBatch``."""
 
-    def __call__(self, images):
+    def batch(self, images):
         """Images -> {"pixel_values": float32 [B, C, H, W], "pixel_mask": int64 [B, H, W], 1 on real pixels}."""
-        values, mask = self.part(PadBatch)([self.apply(image) for image in read_images(images)])
+        values, mask = self.part(PadBatch)([self.apply(image) for image in images])
         return {"pixel_values": values, "pixel_mask": mask}

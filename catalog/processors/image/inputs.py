@@ -61,6 +61,18 @@ def read_map(labels, name="segmentation_map"):
     return array.astype(np.int32)
 
 
+def read_maps(maps, images, name="segmentation_maps"):
+    """One label map, or a list of them, for images [H, W, 3] -> list of int32 [H, W] of the same sizes."""
+    several = isinstance(maps, (list, tuple)) or getattr(maps, "ndim", 0) == 3
+    read = [read_map(m, f"{name}[{i}]") for i, m in enumerate(maps if several else [maps])]
+    if [m.shape for m in read] != [image.shape[:2] for image in images]:
+        raise ProcessorError(
+            f"{name}: sizes {[m.shape for m in read]}, the images have {[image.shape[:2] for image in images]}; "
+            "give one map per image, of its size"
+        )
+    return read
+
+
 def _opened(path):
     if str(path).startswith(("http://", "https://")):
         raise ProcessorError(f"{path}: an address, not a file; download it first")

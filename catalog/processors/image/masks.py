@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.errors import ProcessorError
-from catalog.processors.image.batches import PadBatch
+from catalog.processors.image.batches import PadBatch, PaddedProcessor
 from catalog.processors.image.boxes import as_numpy
-from catalog.processors.image.inputs import read_images, read_map
-from catalog.processors.image.processor import ImageProcessor, Labels
+from catalog.processors.image.inputs import read_images, read_maps
+from catalog.processors.image.processor import Labels
 from catalog.processors.image.segments import QuerySegments, upsample
 from catalog.processors.image.sizes import Exact, Size, Within
 from catalog.processors.image.steps import (
@@ -65,11 +65,11 @@ class Ignore:
     ignore_index: int | None = None
 
 
-class MaskFormerImageProcessor(QuerySegments, ImageProcessor):
+class MaskFormerImageProcessor(QuerySegments, PaddedProcessor):
     """MaskFormer: images padded to a batch; label maps become one binary mask per segment."""
 
     steps = (ResizeUp(Within(800, 1333)), Rescale(), Normalize(IMAGENET_MEAN, IMAGENET_STD))
-    parts = (Labels(), Ignore())
+    parts = (PadBatch(), Labels(), Ignore())
 
     @staticmethod
     def modern(config):
@@ -88,19 +88,14 @@ class MaskFormerImageProcessor(QuerySegments, ImageProcessor):
         returns   pixel_values float32 [B, 3, H, W], pixel_mask int64 [B, H, W]; with maps also lists of one item per
                   image: mask_labels float32 [segments, H, W] and class_labels int64 [segments]
         """
-        values, mask = PadBatch()([self.apply(image) for image in read_images(images)])
-        batch = {"pixel_values": values, "pixel_mask": mask}
+        pixels = read_images(images)
+        batch = self.batch(pixels)
         if segmentation_maps is None:
             return batch
-        maps = segmentation_maps if isinstance(segmentation_maps, (list, tuple)) else [segmentation_maps]
-        if len(maps) != len(values):
-            raise ProcessorError(f"{len(values)} images with {len(maps)} segmentation maps; give one per image")
+        maps, size = read_maps(segmentation_maps, pixels), batch["pixel_values"].shape[2:]
         classes = instance_id_to_semantic_id
         classes = classes if isinstance(classes, (list, tuple)) else [classes] * len(maps)
-        pairs = [
-            self.segments(read_map(m, f"segmentation_maps[{i}]"), c, *values.shape[2:])
-            for i, (m, c) in enumerate(zip(maps, classes))
-        ]
+        pairs = [self.segments(m, c, *size) for m, c in zip(maps, classes)]
         return batch | {"mask_labels": [m for m, _ in pairs], "class_labels": [c for _, c in pairs]}
 
     def segments(self, ids, classes, height, width):

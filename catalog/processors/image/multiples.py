@@ -6,7 +6,7 @@ import numpy as np
 
 from catalog.errors import ProcessorError
 from catalog.processors.image.batches import PadBatch, PaddedProcessor, pad
-from catalog.processors.image.inputs import read_images, read_map
+from catalog.processors.image.inputs import read_images, read_maps
 from catalog.processors.image.processor import ImageProcessor, channels_first
 from catalog.processors.image.segments import LabelMaps
 from catalog.processors.image.sizes import Exact, Shortest, Size
@@ -121,9 +121,9 @@ class BridgeTowerImageProcessor(PaddedProcessor):
 class ListProcessor(ImageProcessor):
     """An image processor whose images keep sizes of their own."""
 
-    def __call__(self, images):
+    def batch(self, images):
         """Images -> {"pixel_values": a list of float32 [C, H, W]}."""
-        return {"pixel_values": [channels_first(self.apply(image)) for image in read_images(images)]}
+        return {"pixel_values": [channels_first(self.apply(image)) for image in images]}
 
 
 class GLPNImageProcessor(ListProcessor):
@@ -175,10 +175,7 @@ class VitMatteImageProcessor(ImageProcessor):
     def __call__(self, images, trimaps):
         """Images and one trimap each, [H, W] of the same size -> {"pixel_values": a list of float32 [4, H', W']}."""
         pixels = read_images(images)
-        trimaps = trimaps if isinstance(trimaps, (list, tuple)) else [trimaps]
-        maps = [read_map(m, f"trimaps[{i}]").astype(np.uint8)[..., None] for i, m in enumerate(trimaps)]
-        if [m.shape[:2] for m in maps] != [p.shape[:2] for p in pixels]:
-            raise ProcessorError(f"trimaps: expected one per image, of its size; found {[m.shape[:2] for m in maps]}")
+        maps = [m.astype(np.uint8)[..., None] for m in read_maps(trimaps, pixels, "trimaps")]
         rescale, fit = self.steps[0], self.part(PadUp)
         joined = [np.concatenate([self.apply(p), rescale(m)], axis=-1) for p, m in zip(pixels, maps)]
         return {"pixel_values": [channels_first(fit(image)) for image in joined]}

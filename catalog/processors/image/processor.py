@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.errors import ProcessorError
-from catalog.processors.image.inputs import read_images, read_map
+from catalog.processors.image.inputs import read_images, read_maps
 from catalog.processors.settings import Processor
 
 
@@ -16,7 +16,11 @@ class ImageProcessor(Processor):
 
     def __call__(self, images):
         """Images (see ``inputs.read_images``) -> {"pixel_values": float32 [B, C, H, W]}."""
-        return {"pixel_values": stack([self.apply(image) for image in read_images(images)])}
+        return self.batch(read_images(images))
+
+    def batch(self, images):
+        """Images uint8 [H, W, 3] -> the named arrays of a call."""
+        return {"pixel_values": stack([self.apply(image) for image in images])}
 
     def apply(self, image):
         """All steps on one image, uint8 [H, W, 3] -> [H, W, C]."""
@@ -64,12 +68,10 @@ class SegmentationProcessor(ImageProcessor):
 
     def __call__(self, images, segmentation_maps=None):
         """As ``ImageProcessor``; with ``segmentation_maps`` also "labels": int64 [B, H, W]."""
-        batch = super().__call__(images)
+        pixels = read_images(images)
+        batch = self.batch(pixels)
         if segmentation_maps is not None:
-            maps = segmentation_maps if isinstance(segmentation_maps, (list, tuple)) else [segmentation_maps]
-            if len(maps) != len(batch["pixel_values"]):
-                raise ProcessorError(f"{len(batch['pixel_values'])} images with {len(maps)} segmentation maps")
-            batch["labels"] = np.stack([self.apply_map(read_map(m, f"maps[{i}]")) for i, m in enumerate(maps)])
+            batch["labels"] = np.stack([self.apply_map(m) for m in read_maps(segmentation_maps, pixels)])
         return batch
 
     def apply_map(self, labels):

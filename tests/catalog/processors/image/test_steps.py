@@ -143,8 +143,14 @@ def test_labels_are_reduced_and_moved_with_the_image():
     processor = SegformerImageProcessor({"size": 4, "reduce_labels": True})
     got = processor(np.zeros((2, 2, 3), np.uint8), labels)["labels"]
     np.testing.assert_array_equal(got[0], np.repeat(np.repeat([[255, 0], [1, 255]], 2, 0), 2, 1))
-    with pytest.raises(ProcessorError, match="1 images with 2 segmentation maps"):
-        processor(np.zeros((2, 2, 3), np.uint8), [labels, labels])
+    for wrong in ([labels, labels], labels[:1]):
+        with pytest.raises(
+            ProcessorError, match=r"segmentation_maps: sizes .* the images have \[\(2, 2\)\]; give one map"
+        ):
+            processor(np.zeros((2, 2, 3), np.uint8), wrong)
+    for form in ([labels], labels[None], Image.fromarray(labels)):
+        same = processor(np.zeros((2, 2, 3), np.uint8), form)["labels"]
+        np.testing.assert_array_equal(same, got)
 
 
 def test_segments_of_a_map():
