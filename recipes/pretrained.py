@@ -49,8 +49,9 @@ def model(options: ModelOptions, labels: Sequence[str] | None, vocab: int, seed:
     """The model with its head for these classes (``None``: one number), and where its weights are from.
 
     New weights follow ``options.config``, whose ``vocab`` is that of the tokenizer unless it says otherwise. A checkpoint
-    with this head already is taken whole; of another one the backbone is, under a new head. Raises the catalog's errors,
-    and DataError where the checkpoint's classes are not those of the data.
+    with this head already is taken whole; of another one the backbone is, under a new head. Its sizes are its own, only
+    dropout follows ``options.config``. Raises the catalog's errors, and DataError where the checkpoint's classes are not
+    those of the data.
     """
     shape = {
         "labels": tuple(labels or ("score",)),
@@ -60,24 +61,29 @@ def model(options: ModelOptions, labels: Sequence[str] | None, vocab: int, seed:
         config = catalog.config(options.name, **{"vocab": vocab, **options.config, **shape})
         return catalog.build(options.name, config, head=options.head, seed=seed), "new weights"
     folder = local_folder(options.source)
-    name, head, config = catalog.read_config(folder)
-    if head == options.head:
-        found = catalog.load(folder, dtype=torch.float32)
-        found.config = replace(config, labels=_agreed(config.labels, shape["labels"], folder), problem=shape["problem"])
-        return found, f"{options.source}: {describe(found)}"
-    backbone = catalog.load(folder, "backbone", dtype=torch.float32, new=BARE)
-    made = catalog.build(name, replace(config, **shape), head=options.head, seed=seed)
-    state = backbone.state_dict()
-    made.backbone.load_state_dict({name: state[name] for name in made.backbone.state_dict()})
-    return made, f"{options.source}: {describe(backbone)}; new head"
+    name, head, theirs = catalog.read_config(folder)
+    whole = head == options.head
+    loaded = catalog.load(folder, None if whole else "backbone", dtype=torch.float32, new=() if whole else BARE)
+    if whole:
+        _agree(theirs.labels, shape["labels"], folder)
+    dropout = {field: value for field, value in options.config.items() if field.endswith("dropout")}
+    unused = [
+        field
+        for field in options.config
+        if field not in dropout and getattr(theirs, field, None) != options.config[field]
+    ]
+    made = catalog.build(name, replace(theirs, **dropout, **shape), head=options.head, seed=seed)
+    target, state = made if whole else made.backbone, loaded.state_dict()
+    target.load_state_dict({name: state[name] for name in target.state_dict()})
+    about = f"{options.source}: {describe(loaded)}" + ("" if whole else "; new head")
+    return made, about + (f"; its own {', '.join(unused)}, not model.config's" if unused else "")
 
 
-def _agreed(theirs: Sequence[str], ours: Sequence[str], folder: Path) -> tuple[str, ...]:
-    """The classes, when the checkpoint's are the same or nameless."""
+def _agree(theirs: Sequence[str], ours: Sequence[str], folder: Path) -> None:
+    """Raise DataError unless the checkpoint's classes are those of the data, or nameless and as many."""
     nameless = tuple(f"LABEL_{i}" for i in range(len(ours)))
-    if len(theirs) == len(ours) and tuple(theirs) in (tuple(ours), nameless):
-        return tuple(ours)
-    raise DataError(
-        f"{folder / 'config.json'}: its classes (id2label) are {', '.join(theirs)}; those of the data are "
-        f"{', '.join(ours)}. Take a checkpoint of this task, or a backbone without a classification head"
-    )
+    if tuple(theirs) not in (tuple(ours), nameless):
+        raise DataError(
+            f"{folder / 'config.json'}: its classes (id2label) are {', '.join(theirs)}; those of the data are "
+            f"{', '.join(ours)}. Take a checkpoint of this task, or a backbone without a classification head"
+        )

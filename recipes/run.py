@@ -25,7 +25,7 @@ def run(config: Any, console: Console | None = None) -> float | None:
     recipe = import_module(f"recipes.{config.recipe}")
     console.say("run", identity(config, recipe.SCALES))
     made = recipe.prepare(config, lambda line: console.say("data", line))
-    console.say("model", f"{config.model.name} with {config.model.head}, {parameters(made.model)}   {made.weights}")
+    console.say("model", f"{made.model.name} with {made.model.head}, {parameters(made.model)}   {made.weights}")
     console.say("data", describe_data(made))
     console.say("task", f"{config.task}: {made.about}")
     trainer = Trainer(

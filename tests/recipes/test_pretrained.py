@@ -92,3 +92,10 @@ def test_a_classifier_is_taken_whole_and_nameless_classes_get_their_names(tmp_pa
     assert found.config.labels == LABELS
     with pytest.raises(DataError, match="its classes"):
         pretrained.model(options(folder), ("a", "b", "c"), 50, seed=1)
+
+
+def test_a_checkpoint_keeps_its_sizes_and_says_which_were_asked_otherwise(tmp_path):
+    folder = saved(tmp_path / "source", "sequence-classification")
+    found, about = pretrained.model(options(folder, depth=3, heads=4, dropout=0.3), LABELS, 50, seed=1)
+    assert (found.config.depth, found.config.heads, found.config.dropout) == (1, 2, 0.3)
+    assert about.endswith("its own depth, heads, not model.config's")
