@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from catalog.errors import ProcessorError
 from catalog.processors.image.batches import pad
+from catalog.processors.image.pillow import Image
 from catalog.processors.image.processor import ImageProcessor
 from catalog.processors.image.sizes import Exact, Shortest, Size
 from catalog.processors.image.steps import (

@@ -7,9 +7,9 @@ alpha images become RGB as Pillow converts them (alpha is dropped, not blended),
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from catalog.errors import ProcessorError
+from catalog.processors.image.pillow import Image, ImageOps
 
 DEEP = ("I", "F")  # first letter of Pillow's modes with more than eight bits; converting them would clip silently
 

@@ -7,9 +7,9 @@ map (``on_map``), without mixing labels.
 from dataclasses import dataclass, fields
 
 import numpy as np
-from PIL import Image
 
 from catalog.errors import ProcessorError
+from catalog.processors.image.pillow import Image
 from catalog.processors.image.sizes import Exact, Size
 
 NEAREST, LANCZOS, BILINEAR, BICUBIC = 0, 1, 2, 3  # Pillow's numbers, which published files hold

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from math import floor, sqrt
 
 import numpy as np
-from PIL import Image
 
 from catalog.errors import ProcessorError
 from catalog.processors.image.inputs import read_images
+from catalog.processors.image.pillow import Image
 from catalog.processors.image.processor import ImageProcessor
 from catalog.processors.image.sizes import Exact, Size
 from catalog.processors.image.steps import BILINEAR, ConvertRGB, Resize, Step

@@ -1,6 +1,8 @@
 """Published preprocessor files, as found on the hub and as they should not be."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -139,6 +141,34 @@ def test_first_files_name_no_class(tmp_path):
     (tmp_path / settings.FILE).write_text('{"feature_extractor_type": "CLIPFeatureExtractor"}')
     assert find(settings.class_name(tmp_path)) == find("CLIPImageProcessor")
     assert {find(name) is None for name in (image.MODELS | audio.MODELS).values()} == {False}
+
+
+@pytest.mark.parametrize(
+    ("package", "call", "words"),
+    [
+        (
+            "PIL",
+            "catalog.processor('.', 'ViTImageProcessor')",
+            "image processors need Pillow; pip install 'trivium[vision]'",
+        ),
+        (
+            "soundfile",
+            "importlib.import_module('catalog.processors.audio.inputs').read_file('a.wav')",
+            "a.wav: reading sound files needs soundfile; pip install 'trivium[audio]'",
+        ),
+    ],
+)
+def test_missing_packages_are_named(package, call, words, root):
+    code = f"""
+import importlib, sys, catalog
+sys.modules[{package!r}] = None  # what Python keeps for a package that cannot be imported
+try:
+    {call}
+except Exception as error:
+    print(type(error).__name__, error.exit_code, error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert run.stdout.strip() == f"MissingExtra 2 {words}", run.stderr
 
 
 def test_layout_pages_are_not_read_silently():
