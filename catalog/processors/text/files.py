@@ -48,8 +48,18 @@ def load(folder, name: str | None = None, options: dict | None = None) -> Tokeni
     name = (name or settings.get("tokenizer_class") or class_of_model(source)).removesuffix("Fast")
     classless = name == GENERIC or (not known(name) and source.find(ENGINE))
     page = described_by_engine(source) if classless else family(name)
-    ready = source.find(ENGINE) and page.face.engine_is_whole and not options
-    options = read_options(source, name, page, settings, options or {})
+    ready = bool(source.find(ENGINE)) and page.face.engine_is_whole and not options
+    return assembled(source, name, page, settings, options or {}, ready)
+
+
+def build(name: str, files: dict[str, bytes], options: dict | None = None) -> Tokenizer:
+    """A tokenizer from the contents of its vocabulary files, without a folder."""
+    return assembled(Source(Path("(memory)"), dict(files)), name, family(name), {}, options or {}, ready=False)
+
+
+def assembled(source: Source, name: str, page: Family, settings: dict, given: dict, ready: bool) -> Tokenizer:
+    """Engine, traits, special tokens and template; ``ready``: tokenizer.json is the engine, not the vocabulary files."""
+    options = read_options(source, name, page, settings, given)
     traits = read_traits(source, settings, name, page, options)
     engine = read_engine(source) if ready else page.build(source, options, traits.special)
     for names in page.files:
@@ -57,7 +67,7 @@ def load(folder, name: str | None = None, options: dict | None = None) -> Tokeni
             source.bytes(*names)  # kept for save
     files = {file: content for file, content in source.files.items() if file not in WRITTEN}
     made = page.face(engine, traits, files)
-    add_special(made, source, settings, page)
+    add_special(made, source, added_tokens(source, settings, ready), page)
     if page.template_options or not ready:
         set_template(made, page.template(options))
     return made
@@ -68,18 +78,6 @@ def described_by_engine(source: Source) -> Family:
     if not source.find(ENGINE):
         raise ProcessorError(f"{source.folder}: a {GENERIC} is read from {ENGINE}, which the folder does not hold")
     return Family(build=read_engine, files=(), special={}, template=always("$A", "$A $B"), inputs=TYPED)
-
-
-def build(name: str, files: dict[str, bytes], **options) -> Tokenizer:
-    """A tokenizer from the contents of its vocabulary files, without a folder."""
-    page = family(name)
-    source = Source(Path("(memory)"), dict(files))
-    options = read_options(source, name, page, {}, options)
-    traits = read_traits(source, {}, name, page, options)
-    made = page.face(page.build(source, options, traits.special), traits, dict(files))
-    add_special(made, source, {}, page)
-    set_template(made, page.template(options))
-    return made
 
 
 def configured(tokenizer: Tokenizer, options: dict) -> Tokenizer:
@@ -108,9 +106,8 @@ def read_engine(source: Source) -> tokenizers.Tokenizer:
     return engine
 
 
-def add_special(made: Tokenizer, source: Source, settings: dict, page: Family) -> None:
+def add_special(made: Tokenizer, source: Source, listed: list[tuple[int, AddedToken]], page: Family) -> None:
     """Mark the special tokens, so that they are found in text; append what the vocabulary lacks, in published order."""
-    listed = added_tokens(source, settings)
     for is_special, run in groupby(listed, key=lambda entry: entry[1].special):
         made.add_tokens([token for _, token in run], special=is_special)  # in runs: one by one is slow for thousands
     for i, token in listed:

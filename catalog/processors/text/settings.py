@@ -101,11 +101,11 @@ def content(token, source: Source, role: str) -> str:
     return token
 
 
-def added_tokens(source: Source, settings: dict) -> list[tuple[int, AddedToken]]:
-    """What added_tokens.json or tokenizer_config.json's ``added_tokens_decoder`` list, by id."""
+def added_tokens(source: Source, settings: dict, ready: bool) -> list[tuple[int, AddedToken]]:
+    """What added_tokens.json (older; not where the engine is ``ready``) and ``added_tokens_decoder`` list, by id."""
     fields = ("single_word", "lstrip", "rstrip", "normalized", "special")
     found = {}
-    if source.find(ADDED) and not source.find(ENGINE):
+    if not ready:
         listed = read_object(source, ADDED)
         listed = check_ids(listed, source.path(ADDED)) if listed else {}
         found = {i: AddedToken(token, normalized=True) for token, i in listed.items()}

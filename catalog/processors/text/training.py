@@ -12,5 +12,5 @@ def train_wordpiece(texts, vocab_size: int = 8000, *, lower: bool = True, min_co
     """
     pieces = wordpiece.train(texts, vocab_size, lower=lower, min_count=min_count)
     return build(
-        "BertTokenizer", {"vocab.txt": "".join(f"{piece}\n" for piece in pieces).encode()}, do_lower_case=lower
+        "BertTokenizer", {"vocab.txt": "".join(f"{piece}\n" for piece in pieces).encode()}, {"do_lower_case": lower}
     )

@@ -17,7 +17,7 @@ def golden(name):
 
 
 def spm(name, file="spm_unigram.model", **options):
-    return build(name, {"spiece.model": (GOLDEN / file).read_bytes()}, **options)
+    return build(name, {"spiece.model": (GOLDEN / file).read_bytes()}, options)
 
 
 def test_every_listed_class_has_a_family():
@@ -111,7 +111,7 @@ def test_whisper_languages(whisper):
 
 def ctc(name, **options):
     vocab = {token: i for i, token in enumerate(golden(name)["vocab"])}
-    return build(name, {"vocab.json": json.dumps(vocab).encode()}, **options)
+    return build(name, {"vocab.json": json.dumps(vocab).encode()}, options)
 
 
 def test_ctc_letters():
