@@ -1,5 +1,6 @@
 """Fine-tune an encoder on a task of GLUE: ``python train.py recipe=bert_glue task=sst2``."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from recipes import pretrained
@@ -37,7 +38,12 @@ def prepare(config: Any, say: Say) -> Prepared:
         processor=tokenizer,
         train=feed(train, shape, config.batch, config.seed),
         evals={name: feed(data, shape, config.batch, None) for name, data in evals.items()},
-        checks=Checks(vocab=model.config.vocab, classes=len(glue.labels) if glue.labels else None),
+        checks=Checks(
+            vocab=model.config.vocab,
+            classes=len(glue.labels) if glue.labels else None,
+            show=1,
+            decode=lambda row: f"{tokenizer.decode(row['input_ids'])} -> {named(row['labels'], glue.labels)}",
+        ),
         about=f"{glue.about}   measured: {', '.join(glue.metrics)}; best by {metric}",
         source=found.about,
         weights=f"{weights}   vocabulary of {len(tokenizer):,}, {vocabulary}",
@@ -59,6 +65,11 @@ def table(name: str, options: DataOptions) -> Table:
     if options.label is not None:
         columns["label"] = (options.label,)
     return Table(columns=columns, headers=glue.headers, evals=glue.evals, sample=glue.sample, subset=name)
+
+
+def named(label: int | float, labels: Sequence[str] | None) -> str | float:
+    """The name of a class, or the number itself."""
+    return label if labels is None else labels[label]
 
 
 def deciding(glue: GlueTask, config: Any) -> str:
