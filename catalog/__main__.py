@@ -38,6 +38,11 @@ def _parser():
     )
     verify.add_argument("folder")
     verify.set_defaults(run=_verify)
+    convert = commands.add_parser("convert", help="write a folder's weights as another framework has them")
+    convert.add_argument("source", help="a model folder or a hub id")
+    convert.add_argument("folder", help="where to write")
+    convert.add_argument("--to", required=True, metavar="FRAMEWORK", help="torch, flax or tf")
+    convert.set_defaults(run=_convert)
     return parser
 
 
@@ -65,6 +70,12 @@ def _verify(options):
     from catalog.verify import verify
 
     print(verify(options.folder))
+
+
+def _convert(options):
+    from catalog.frameworks import convert
+
+    print(convert(options.source, options.folder, options.to))
 
 
 if __name__ == "__main__":

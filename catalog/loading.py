@@ -13,7 +13,7 @@ from catalog.layers.init import initialise
 
 
 def load(
-    source: str | Path, head: str | None = None, *, framework="torch", dtype=None, device=None, new=(), revision=None
+    source: str | Path, head: str | None = None, *, dtype=None, device=None, new=(), revision=None, prefer=""
 ):
     """The model of a checkpoint, in evaluation mode.
 
@@ -22,17 +22,16 @@ def load(
     dtype     of the parameters; ``None`` keeps the file's
     new       patterns of our names that may be absent from the file and then start fresh (``["out.*"]``)
     revision  of the hub repository
+    prefer    the weight file to read where a folder holds several
 
     Every missing, unexpected and misshapen tensor is listed in one LoadError, and nothing is loaded. Tensors that belong to
     another head of the same architecture are left unread; ``model.loaded`` says which. Memory: the model plus one tensor.
     """
-    if framework != "torch":
-        raise LoadError(f"framework '{framework}' is not there yet; 'torch' is")
     folder = local_folder(source, revision)
     name, own, config = read_config(folder)
     head = own if head is None else None if head == "backbone" else head
     model = skeleton(name, config, head)
-    reader = open_folder(folder)
+    reader = open_folder(folder, prefer)
     made = plan(model, reader, config, (new,) if isinstance(new, str) else tuple(new))
     _fill(model, reader, made, config, dtype, torch.device(device or "cpu"))
     model.loaded = made

@@ -5,9 +5,11 @@ a checkpoint is ever run.
 """
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -16,6 +18,7 @@ from catalog.errors import LoadError
 
 SAFETENSORS, SAFETENSORS_INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+FOREIGN = {"flax_model.msgpack": ("msgpack", "flax_names")}  # file -> the modules that read it and know its names
 
 
 class Reader(Protocol):
@@ -85,18 +88,51 @@ def _load_bin(file):
     return state
 
 
-def open_folder(folder: Path) -> Reader:
-    """The weights of a folder in the published layout: safetensors before ``.bin``, an index before a single file.
+class ArrayReader:
+    """The weight file of another framework: arrays whose names and layouts are turned into PyTorch's as they are read.
+
+    ``to_torch(path, dimensions)`` gives the published name and the order of axes.
+    """
+
+    def __init__(self, path: Path, arrays: dict[str, np.ndarray], to_torch):
+        self.path, self._arrays = path, {}
+        for name, array in arrays.items():
+            published, axes = to_torch(name, array.ndim)
+            self._arrays[published] = array if axes is None else array.transpose(axes)
+
+    def shapes(self):
+        return {name: array.shape for name, array in self._arrays.items()}
+
+    def read(self, name):
+        array = np.ascontiguousarray(self._arrays[name])
+        if array.dtype.name == "bfloat16":
+            return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+        return torch.from_numpy(array.copy())
+
+
+def open_folder(folder: Path, prefer: str = "") -> Reader:
+    """The weights of a folder in the published layout: safetensors before ``.bin``, an index before a single file, files of
+    other frameworks last. ``prefer`` names a file that comes first where it is there.
 
     Raises LoadError naming what was looked for.
     """
+    if prefer and (folder / prefer).is_file():
+        return _foreign(folder / prefer)
     for index, single, kind in ((SAFETENSORS_INDEX, SAFETENSORS, SafetensorsReader), (BIN_INDEX, BIN, BinReader)):
         if (folder / index).is_file():
             return kind(folder / index, _indexed(folder / index))
         if (folder / single).is_file():
             return kind(folder / single, [folder / single])
-    looked = ", ".join((SAFETENSORS, SAFETENSORS_INDEX, BIN, BIN_INDEX))
+    for name in FOREIGN:
+        if (folder / name).is_file():
+            return _foreign(folder / name)
+    looked = ", ".join((SAFETENSORS, SAFETENSORS_INDEX, BIN, BIN_INDEX, *FOREIGN))
     raise LoadError(f"{folder}: no weights here; looked for {looked}")
+
+
+def _foreign(path):
+    file, names = (import_module(f"catalog.checkpoints.{module}") for module in FOREIGN[path.name])
+    return ArrayReader(path, file.read(path), names.to_torch)
 
 
 def _indexed(index: Path) -> list[Path]:

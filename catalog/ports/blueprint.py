@@ -35,6 +35,15 @@ class Leaf(NamedTuple):
     tie: str | None
 
 
+class Step(NamedTuple):
+    """Our tensors ``ours`` are the published ones ``published``, of these shapes; ``plain``: one and the same, renamed."""
+
+    ours: list[str]
+    published: list[str]
+    shapes: list[list[int]]
+    plain: bool
+
+
 @dataclass(eq=False)
 class Blueprint:
     """One model; see the module docstring. Compared by identity, so that traced functions may hold it."""
@@ -44,7 +53,7 @@ class Blueprint:
     config: dict[str, Any]  # the published config.json
     arguments: list[str]  # of forward, in order
     leaves: dict[str, Leaf]
-    published: list[tuple[list[str], list[str], bool]]  # our names, the published ones, whether they are mere renames
+    published: list[Step]
     tables: dict[str, np.ndarray] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)
     sources: dict[str, Any] = field(default_factory=dict)  # by type: the page, built without weights when one is needed
@@ -113,7 +122,7 @@ class Blueprint:
         data, arrays = _read(folder / FILE, folder / CONSTANTS)
         try:
             leaves = {n: Leaf(tuple(v[0]), *v[1:]) for n, v in data["leaves"].items()}
-            published = [(list(ours), list(theirs), plain) for ours, theirs, plain in data["published"]]
+            published = [Step(*step) for step in data["published"]]
             tables = {n.removeprefix("table:"): a for n, a in arrays.items() if n.startswith("table:")}
             programs = {k: Program.from_json(p, arrays, str(folder / FILE)) for k, p in data["programs"].items()}
             return cls(

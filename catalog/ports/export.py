@@ -15,7 +15,7 @@ from torch.export import Dim
 from catalog import building, registry
 from catalog.errors import PortError
 from catalog.ports import ops
-from catalog.ports.blueprint import Blueprint, Leaf
+from catalog.ports.blueprint import Blueprint, Leaf, Step
 from catalog.ports.ir import Input, Program
 from catalog.ports.partition import partition
 from catalog.ports.request import Request, rebuild
@@ -183,12 +183,27 @@ def blueprint(model: nn.Module) -> Blueprint:
     published = registry.page(model.name).CONFIG.write(
         model.config, model.name, [registry.published_class(model.name, model.head)]
     )
-    mapping = registry.names_of(model.name, model.head)
-    leaves = _leaves(model)
+    mapping = registry.names_of_model(model)
+    leaves, state = _leaves(model), model.state_dict()
     kept = [name for name, leaf in leaves.items() if leaf.tie is None and leaf.kind != "table"]
-    steps = [(list(s.ours), list(s.published), s.op is None) for s in mapping.steps(kept, published=False)]
+    steps = [_step(step, state, model.config) for step in mapping.steps(kept, published=False)]
     tables = {name: to_numpy(model.get_buffer(name)) for name, leaf in leaves.items() if leaf.kind == "table"}
     return Blueprint(model.name, model.head, published, _arguments(model), leaves, steps, tables)
+
+
+def roles(model: nn.Module) -> dict[str, str]:
+    """What the module of each published tensor is; ``model`` may be on the meta device."""
+    leaves = _leaves(model)
+    steps = registry.names_of_model(model).steps(leaves, published=False)
+    return {name: leaves[step.ours[0]].role for step in steps for name in step.published}
+
+
+def _step(step, state, config) -> Step:
+    """A conversion between our names and the published ones, with the published shapes."""
+    tensors = [torch.empty(state[name].shape, device="meta") for name in step.ours]
+    if step.op is not None:
+        tensors = step.op.save(tensors, config)
+    return Step(list(step.ours), list(step.published), [list(t.shape) for t in tensors], step.op is None)
 
 
 def _leaves(model):

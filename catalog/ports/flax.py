@@ -9,7 +9,7 @@ Parameters are ``nnx.Param``; those that do not learn ``Frozen``; batch statisti
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,9 @@ _DTYPES = {
     "int32": "int64", "int64": "int64", "uint32": "int64", "bool": "bool", "float32": "float32", "bfloat16": "bfloat16",
     "float16": "float16", "int8": "int8", "uint8": "uint8", "int16": "int16", "float64": "float32",
 }  # fmt: skip
+
+
+_LIST = getattr(nnx, "List", list)  # before Flax 0.12 a plain list did
 
 
 class Frozen(nnx.Variable):
@@ -77,6 +80,8 @@ class Part(nnx.Module):
 class Port(Part):
     """A whole model; see the module docstring."""
 
+    framework: ClassVar = "flax"
+
     def __init__(self, blueprint: Blueprint, values: Mapping[str, Any]):
         """``values``: arrays by our names in PyTorch's layout, of tied ones the first; derived tables are known already."""
         made: dict[str, nnx.Variable] = {}
@@ -116,6 +121,15 @@ class Port(Part):
             lambda name: jnp.asarray(program.constants[name]), dtype_of,
         )  # fmt: skip
         return result(program.outputs, outputs, Output)
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Every leaf that a checkpoint holds, by our name of it, in PyTorch's layout; of tied ones the first."""
+        found = {}
+        for name, leaf in self.blueprint.leaves.items():
+            if leaf.tie is None and leaf.kind != "table":
+                array = np.asarray(variable(self, name, self.blueprint)[...])
+                found[name] = naming.flax(name, leaf).back(array)
+        return found
 
     def _bound(self, inputs, named):
         known = self.blueprint.arguments
@@ -162,7 +176,7 @@ def _list(tree):
     """A stack: numbered modules (a number that holds nothing is an empty module)."""
     count = max(map(int, tree)) + 1
     items = [tree.get(str(i), {}) for i in range(count)]
-    return nnx.List([item if isinstance(item, nnx.Variable) else _part(item) for item in items])
+    return _LIST([item if isinstance(item, nnx.Variable) else _part(item) for item in items])
 
 
 def variable(model: Port, name: str, blueprint: Blueprint) -> nnx.Variable:

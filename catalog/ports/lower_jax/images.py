@@ -67,7 +67,7 @@ def max_pool2d(x, kernel, stride=(), padding=0, dilation=1, ceil_mode=False):
     ]  # fmt: skip
     best = jnp.argmax(jnp.stack([padded[(..., *s)] for s in shifted]), 0)
     places = jnp.asarray(np.stack([place[s] for s in shifted]))
-    return [out, jnp.take_along_axis(places.reshape((len(shifted),) + lead + out.shape[-2:]), best[None], 0)[0]]
+    return [out, jnp.take_along_axis(places.reshape(len(shifted), *lead, *out.shape[-2:]), best[None], 0)[0]]
 
 
 def _avg_pool(dims):
