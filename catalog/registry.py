@@ -177,6 +177,15 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "T5ForQuestionAnswering": "question-answering",
         },
     ),
+    "whisper": (
+        "catalog.models.whisper:Whisper",
+        {
+            "WhisperModel": None,
+            "WhisperForConditionalGeneration": "seq2seq-lm",
+            "WhisperForCausalLM": "causal-lm",
+            "WhisperForAudioClassification": "audio-classification",
+        },
+    ),
     "xlm-roberta": (
         "catalog.models.roberta:Roberta",
         {

@@ -1,5 +1,6 @@
 """Task heads, each written once for every backbone."""
 
+from catalog.heads.audio import MIX_RULES, ClassifyAudio, ClassifyFrames
 from catalog.heads.base import Head, HeadSpec, mask_of
 from catalog.heads.classify import Choice, Classify, ClassifyTokens, DenseTransform
 from catalog.heads.double import CausalLMAndChoice
@@ -8,11 +9,14 @@ from catalog.heads.pair import DecoderLM, EncoderOnly, PairAnswerSpan, PairClass
 from catalog.heads.span import AnswerSpan
 
 __all__ = [
+    "MIX_RULES",
     "AnswerSpan",
     "CausalLM",
     "CausalLMAndChoice",
     "Choice",
     "Classify",
+    "ClassifyAudio",
+    "ClassifyFrames",
     "ClassifyTokens",
     "DecoderLM",
     "DenseTransform",

@@ -10,6 +10,7 @@ from catalog.layers.mlp import MLP, GatedMLP, activation
 from catalog.layers.norms import FrozenBatchNorm2d, RMSNorm
 from catalog.layers.pooling import DenseFirstToken, FirstToken, LastToken, MeanTokens
 from catalog.layers.positions import Alibi, BucketBias, InterleavedRotary, LearnedPositions, Rotary
+from catalog.layers.sinusoids import SinusoidPositions
 
 __all__ = [
     "MLP",
@@ -33,6 +34,7 @@ __all__ = [
     "PreNorm",
     "RMSNorm",
     "Rotary",
+    "SinusoidPositions",
     "Stack",
     "TokenEmbedding",
     "activation",

@@ -20,15 +20,15 @@ class Attention(nn.Module):
     """
 
     def __init__(
-        self, width, heads, *, kv_heads=None, head_dim=None, memory_width=None, bias=True, rotary=None, scale=None,
-        dropout=0.0,
+        self, width, heads, *, kv_heads=None, head_dim=None, memory_width=None, bias=True, k_bias=True, rotary=None,
+        scale=None, dropout=0.0,
     ):  # fmt: skip
         super().__init__()
         head_dim, kv_heads = head_dim or width // heads, kv_heads or heads
         memory_width = memory_width or width
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
         self.q = nn.Linear(width, heads * head_dim, bias=bias)
-        self.k = nn.Linear(memory_width, kv_heads * head_dim, bias=bias)
+        self.k = nn.Linear(memory_width, kv_heads * head_dim, bias=bias and k_bias)  # Whisper, BEiT: without
         self.v = nn.Linear(memory_width, kv_heads * head_dim, bias=bias)
         self.out = nn.Linear(heads * head_dim, width, bias=bias)
         self.rotary, self.dropout = rotary, dropout

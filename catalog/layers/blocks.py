@@ -5,6 +5,7 @@ Every block takes built parts and the same context: ``mask`` (:mod:`catalog.laye
 cross attention also take ``memory`` [B, S, memory_width] and ``memory_mask``. All map x [B, T, width] to the same shape.
 """
 
+import torch
 from torch import nn
 
 
@@ -88,10 +89,24 @@ class CrossPostNorm(nn.Module):
 class Stack(nn.ModuleList):
     """Blocks applied one after another; ``context`` is what every block takes (see the module docstring).
 
-    x [B, T, width] -> same; ``cache`` is a :class:`catalog.layers.cache.Cache` with one entry a block.
+    x [B, T, width] -> same; ``cache`` is a :class:`catalog.layers.cache.Cache` with one entry a block. In training each
+    block is skipped with probability ``skip`` (Fan et al., 2019, arXiv:1909.11556); it is computed all the same, so that
+    one graph serves every draw and every parameter has a gradient.
     """
+
+    def __init__(self, blocks=(), *, skip=0.0):
+        super().__init__(blocks)
+        self.skip = skip
 
     def forward(self, x, *memory, cache=None, **context):
         for i, block in enumerate(self):
-            x = block(x, *memory, cache=None if cache is None else cache[i], **context)
+            y = block(x, *memory, cache=None if cache is None else cache[i], **context)
+            x = torch.where(torch.rand((), device=x.device) < self.skip, x, y) if self.training and self.skip else y
         return x
+
+    def states(self, x, **context):
+        """All states on the way: x as each block receives it, and as the last one leaves it; depth + 1 tensors."""
+        found = [x]
+        for block in self:
+            found.append(block(found[-1], **context))
+        return found
