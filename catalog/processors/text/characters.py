@@ -40,10 +40,8 @@ class ByteTokenizer(Tokenizer):
 def build_letters(source: Source, options: dict, special: dict) -> tokenizers.Tokenizer:
     """vocab.json -> one token a character. Baevski et al., 2020 (arXiv:2006.11477)."""
     made = tokenizers.Tokenizer(models.WordLevel(language_vocab(source, options), unk_token=special["unk_token"]))
-    rules = [normalizers.Replace(" ", options["word_delimiter_token"])]
-    upper = [normalizers.Replace(letter, letter.upper()) for letter in "abcdefghijklmnopqrstuvwxyz"]
-    made.normalizer = normalizers.Sequence(rules + upper * options["do_lower_case"])
-    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?m:.)|\n"), "isolated")
+    made.normalizer = normalizers.Replace(" ", options["word_delimiter_token"])
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     return with_long_tokens(made)
 
 
@@ -81,6 +79,13 @@ def with_long_tokens(made: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 class CtcTokenizer(Tokenizer):
     """Decoding joins equal neighbours and drops the blank of CTC, which is the pad token. Graves et al., 2006."""
+
+    @property
+    def rewrites_text(self) -> bool:
+        return self.traits.options.get("do_lower_case", False)
+
+    def _prepared(self, text: str) -> str:
+        return text.upper() if self.rewrites_text else text  # published under the name do_lower_case
 
     def _joined(self, ids, group: bool) -> list[tuple[str, int, int]]:
         """(token, first frame, frame behind its last), equal neighbours joined where ``group``, without blanks."""

@@ -59,7 +59,7 @@ def from_tiktoken(source: Source) -> tuple[dict[str, int], list[tuple[str, str]]
     path, text = source.text(WHISPER)
     del source.files[WHISPER]
     ranks: dict[bytes, int] = {}
-    for number, line in enumerate(text.splitlines()):
+    for number, line in enumerate(text.rstrip("\n").split("\n")):
         token, _, rank = line.partition(" ")
         try:
             ranks[base64.b64decode(token)] = int(rank)

@@ -2,11 +2,13 @@
 
 from catalog.errors import ProcessorError
 from catalog.processors.text.tokenizer import Tokenizer
+from catalog.processors.text.vocabularies import counted
 
 
 class RenumberedTokenizer(Tokenizer):
-    """``published(files)`` gives token -> id. A piece that the list lacks is the unknown token."""
+    """fairseq's dictionary numbers the pieces: four special tokens, a piece a line, the mask. What it lacks is unknown."""
 
+    dictionary = "dict.txt"
     engine_is_whole = False
 
     def __init__(self, engine, traits, files):
@@ -15,10 +17,16 @@ class RenumberedTokenizer(Tokenizer):
         for _, token in sorted(engine.get_added_tokens_decoder().items()):  # a copy of one that tokens were added to
             self.published.setdefault(token.content, len(self.published))
         self.token_by_id = {i: token for token, i in self.published.items()}
-        self._numbers = None  # filled at first use, when all special tokens are in the engine
+        self._numbers: list[int] | None = None  # filled at first use
 
     def _published(self) -> dict[str, int]:
-        raise NotImplementedError
+        """Token -> id, of the files."""
+        special = self.traits.special
+        vocab = {special[role]: i for i, role in enumerate(("bos_token", "pad_token", "eos_token", "unk_token"))}
+        for piece in counted(self.files[self.dictionary].decode("utf-8")):
+            vocab.setdefault(piece, len(vocab))
+        vocab.setdefault(special["mask_token"], len(vocab))
+        return vocab
 
     def _outer(self, token: str) -> str:
         """The engine's spelling of a token -> the published one."""
@@ -27,9 +35,11 @@ class RenumberedTokenizer(Tokenizer):
     @property
     def numbers(self) -> list[int]:
         """Engine id -> published id."""
-        if self._numbers is None or len(self._numbers) != self.engine.get_vocab_size():
-            tokens = (self.engine.id_to_token(i) for i in range(self.engine.get_vocab_size()))
-            self._numbers = [self.published.get(self._outer(token), self.unk_id) for token in tokens]
+        if self._numbers is None:
+            added = self.engine.get_added_tokens_decoder()
+            tokens = [(i, self.engine.id_to_token(i)) for i in range(self.engine.get_vocab_size())]
+            outer = [token if i in added else self._outer(token) for i, token in tokens]
+            self._numbers = [self.published.get(token, self.unk_id) for token in outer]
         return self._numbers
 
     def _ids_of(self, encoding) -> list[int]:
@@ -61,6 +71,7 @@ class RenumberedTokenizer(Tokenizer):
     def add_tokens(self, tokens, *, special=False) -> int:
         before = len(self)
         super().add_tokens(tokens, special=special)
+        self._numbers = None
         for token in map(content, tokens):
             if token not in self.published:
                 self.token_by_id[len(self.published)] = token

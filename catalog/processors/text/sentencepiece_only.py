@@ -20,7 +20,7 @@ from catalog.processors.text.unigram import (
     quotes_case_accents,
     single_blanks,
 )
-from catalog.processors.text.vocabularies import Source
+from catalog.processors.text.vocabularies import Source, counted
 
 # GPT-SW3 maps the first to a plain blank and drops the others
 WIDE_BLANKS = "[\u00a0\u2000-\u200a\u202f\u205f\u2007\u2009\u3000\ufffc\x84]"
@@ -61,14 +61,6 @@ class CpmTokenizer(SpacedTokenizer):
 class BartphoTokenizer(RenumberedTokenizer):
     """The pieces of a multilingual model that dict.txt keeps. Tran et al., 2021 (arXiv:2109.09701)."""
 
-    def _published(self) -> dict[str, int]:
-        special = self.traits.special
-        vocab = {special[role]: i for i, role in enumerate(("bos_token", "pad_token", "eos_token", "unk_token"))}
-        for line in self.files["dict.txt"].decode("utf-8").splitlines():
-            vocab.setdefault(line.split(" ")[0], len(vocab))
-        vocab.setdefault(special["mask_token"], len(vocab))
-        return vocab
-
     def _text_of(self, ids, skip_special_tokens) -> str:
         special = special_tokens(self) if skip_special_tokens else ()
         return "".join(token for token in map(self.token_of, ids) if token not in special).replace("▁", " ").strip()
@@ -91,9 +83,8 @@ class GptSw3Tokenizer(Tokenizer):
 
 def build_bartpho(source: Source, options: dict, special: dict):
     path, text = source.text("dict.txt")
-    for number, line in enumerate(text.splitlines()):
-        if not line.strip():
-            raise ProcessorError(f"{path}:{number + 1}: empty line; expected a piece and its count")
+    if not counted(text):
+        raise ProcessorError(f"{path}: no piece in it; expected a piece and its count a line")
     return converted(plain, after=stripped)(source, options, special)
 
 

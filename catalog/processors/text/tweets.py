@@ -19,7 +19,7 @@ def normalized(tweet: str) -> str:
         from nltk.tokenize import TweetTokenizer
     except ImportError as error:
         raise MissingExtra(
-            f"BERTweet's normalization=true needs {error.name}: pip install nltk emoji (or set normalization to false and "
+            f"BERTweet's normalization=true needs {error.name}: pip install 'trivium[text]' (or set normalization to false and "
             f"pass tweets that are normalised)"
         ) from None
 

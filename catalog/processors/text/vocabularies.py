@@ -69,6 +69,11 @@ def from_lines(source: Source, *names: str) -> dict[str, int]:
     return not_empty(vocab, path)
 
 
+def counted(text: str) -> list[str]:
+    """fairseq's dictionaries: a piece, a blank and its count a line. Lines end in a line feed only: pieces hold others."""
+    return [line.partition(" ")[0] for line in text.split("\n") if line.strip()]
+
+
 def from_json(source: Source, *names: str) -> dict[str, int]:
     """vocab.json: {token: id}, each id once."""
     path, vocab = source.json(*names)

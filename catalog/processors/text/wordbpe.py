@@ -12,7 +12,7 @@ from catalog.processors.text.bytelevel import MERGES, VOCAB, model
 from catalog.processors.text.family import ANGLES, TYPED, Family, always, these
 from catalog.processors.text.renumbered import RenumberedTokenizer
 from catalog.processors.text.tweets import normalized
-from catalog.processors.text.vocabularies import Source, from_lines, merges
+from catalog.processors.text.vocabularies import Source, counted, merges
 
 END = "</w>"
 CODES = ("bpe.codes", "merges.txt")
@@ -35,7 +35,7 @@ def build_marked(source: Source, options: dict, special: dict) -> tokenizers.Tok
     Every part of a merge is a piece of the engine, also one that vocab.txt lacks: it is found, and then unknown.
     """
     pairs = merges(source, *CODES, columns=3)
-    listed = [inner(line.split(" ")[0]) for line in from_lines(source, "vocab.txt")]
+    listed = map(inner, counted(source.text("vocab.txt")[1]))
     pieces = [special["unk_token"], *listed, *(piece for pair in pairs for piece in (*pair, "".join(pair)))]
     vocab = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
     made = tokenizers.Tokenizer(models.BPE(vocab, pairs, unk_token=special["unk_token"], end_of_word_suffix=END))
@@ -51,17 +51,9 @@ def inner(piece: str) -> str:
 class MarkedTokenizer(RenumberedTokenizer):
     """Pieces inside a word end in ``@@``."""
 
-    def _published(self) -> dict[str, int]:
-        special = self.traits.special
-        vocab = {special[role]: i for i, role in enumerate(("bos_token", "pad_token", "eos_token", "unk_token"))}
-        for line in self.files["vocab.txt"].decode("utf-8").splitlines():
-            vocab.setdefault(line.split(" ")[0], len(vocab))
-        vocab.setdefault(special["mask_token"], len(vocab))
-        return vocab
+    dictionary = "vocab.txt"
 
     def _outer(self, token: str) -> str:
-        if token in self.traits.special.values():
-            return token
         return token.removesuffix(END) if token.endswith(END) else token + "@@"
 
     @property

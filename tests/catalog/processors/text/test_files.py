@@ -45,12 +45,14 @@ def test_real_vocabularies_load(folder, name, size, text, ids, tmp_path):
 BYTE_LEVEL = [build("GPT2Tokenizer", GPT2_FILES), build("ByT5Tokenizer", {})]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
 def test_byte_level_text_comes_back(text):
     for tokenizer in BYTE_LEVEL:
         assert tokenizer.decode(tokenizer(text, special_tokens=False)["input_ids"], tidy=False) == text
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30), st.integers(2, 9), st.integers(0, 3))
 def test_windows_cover_the_text(text, length, stride):
     tokenizer = BYTE_LEVEL[0]
@@ -61,6 +63,7 @@ def test_windows_cover_the_text(text, length, stride):
     assert all(len(row) == length for row in rows[:-1]) and len(rows[-1]) <= length
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=4), st.sampled_from(["left", "right"]), st.integers(1, 8))
 def test_padding_only_pads(texts, side, step):
     texts = [text.encode("utf-8", "ignore").decode() for text in texts]
@@ -151,7 +154,7 @@ def test_broken_files_are_named(case, tmp_path):
         Tokenizer.load(written(tmp_path, name, files))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, len(SPM) - 1))
 def test_no_bytes_crash_the_model_reader(noise, at):
     for content in (noise, SPM[:at], SPM[:at] + noise + SPM[at:]):

@@ -163,9 +163,11 @@ def test_saved_and_loaded_gives_the_same(file, tmp_path):
     case = json.loads((GOLDEN / file).read_text(encoding="utf-8"))
     (tmp_path / "published").mkdir()
     tokenizer = Tokenizer.load(published_folder(case, tmp_path / "published"))
-    tokenizer.add_tokens(["<new>", "<newer>"])
+    size = len(tokenizer)
+    assert tokenizer.add_tokens(["<new>", "<newer>", "<new>"]) == 2 and tokenizer.id_of("<newer>") == size + 1
     texts = [row["text"] for row in case.get("texts", [])] + ["a <newer> b"]
     assert pickle.loads(pickle.dumps(tokenizer)).ids(texts) == tokenizer.ids(texts)
+    assert size + 1 in tokenizer.ids(texts).input_ids[-1]
     saved = tmp_path / "saved"
     tokenizer.save(saved)
     again = Tokenizer.load(saved)

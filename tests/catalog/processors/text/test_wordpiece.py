@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import ProcessorError
@@ -93,6 +93,7 @@ def test_fingerprint_changes_with_what_decides_ids(bert, tmp_path):
     assert bert.fingerprint != before
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=40))
 def test_offsets_slice_the_text(text):
     bert = _bert()
