@@ -1,7 +1,7 @@
 """The one function through which every model attends, and the kernels behind it.
 
-``auto`` takes the fastest that can do the call: a variable-length kernel for unpadded batches (on a GPU; on a CPU one
-scaled-dot-product call a run of equal lengths), PyTorch's fused scaled-dot-product attention otherwise. ``explicit``
+``auto`` takes the fastest that can do the call: a variable-length kernel for unpadded batches (on a GPU; on a CPU rows of
+like length, padded for the attention alone), PyTorch's fused scaled-dot-product attention otherwise. ``explicit``
 writes the formula out: it is what runs when attention weights are asked for.
 """
 
@@ -58,7 +58,7 @@ def attend(
     if _weights is not None or _kernel == "explicit":
         return _explicit(q, k, v, mask, bias, scale, dropout)
     if isinstance(mask, Packed) and bias is None and q.shape[2] == k.shape[2] and _kernel == "auto":
-        return _varlen(q, k, v, mask, scale) if q.is_cuda and not dropout else _runs(q, k, v, mask, scale, dropout)
+        return _varlen(q, k, v, mask, scale) if q.is_cuda and not dropout else _grouped(q, k, v, mask, scale, dropout)
     if _kernel == "flex" and bias is None and not dropout:
         return _flex(q, k, v, mask, scale)
     return _sdpa(q, k, v, mask, bias, scale, dropout)
@@ -93,13 +93,12 @@ def _explicit(q, k, v, mask, bias, scale, dropout):
     return F.dropout(weights, dropout) @ v
 
 
-def _runs(q, k, v, mask, scale, dropout):
-    """Unpadded sequences on a device without a variable-length kernel: one fused call a run of equal lengths."""
-    parts, start = [], 0
-    for count, length in mask.runs():
-        piece = [t.narrow(2, start, count * length).unflatten(2, (count, length))[0].transpose(0, 1) for t in (q, k, v)]
-        parts.append(_sdpa(*piece, mask.within(), None, scale, dropout).transpose(1, 2).flatten(0, 1))
-        start += count * length
+def _grouped(q, k, v, mask, scale, dropout):
+    """Unpadded sequences where there is no kernel for them: rows of like length, padded for the attention alone."""
+    tokens = [t[0].transpose(0, 1) for t in (q, k, v)]
+    parts = [
+        group.unpad(_sdpa(*(group.pad(t) for t in tokens), group.mask, None, scale, dropout)) for group in mask.groups()
+    ]
     return torch.cat(parts).transpose(0, 1)[None]
 
 

@@ -94,15 +94,27 @@ class Packed(Mask):
         super().__init__()
         self.lengths = torch.as_tensor(lengths, dtype=torch.int64)
         self.causal, self.window = causal, window
+        self._groups: list[Group] | None = None
 
-    def runs(self) -> list[tuple[int, int]]:
-        """Runs of neighbours with equal length: (how many, their length). A kernel takes each run as one batch."""
-        sizes, counts = torch.unique_consecutive(self.lengths, return_counts=True)
-        return list(zip(counts.tolist(), sizes.tolist()))
+    def groups(self) -> "list[Group]":
+        """Neighbours of like length, each group as rows to be padded: what a kernel without unpadded input takes.
 
-    def within(self) -> "Mask":
-        """The mask inside each sequence of a run."""
-        return Causal(window=self.window) if self.causal else Mask()
+        A group grows as long as at most half of its rows would be padding; attention is the small part of the work, so
+        few calls beat little padding (measured on two cores). Made once.
+        """
+        if self._groups is None:
+            self._groups, first, start = [], 0, 0
+            lengths = self.lengths.tolist()
+            while first < len(lengths):
+                end, longest, total = first, 0, 0
+                while end < len(lengths):
+                    widest = max(longest, lengths[end])
+                    if widest * (end - first + 1) > 2 * (total + lengths[end]):
+                        break
+                    longest, total, end = widest, total + lengths[end], end + 1
+                self._groups.append(Group(self.lengths[first:end], longest, start, self.causal, self.window))
+                first, start = end, start + total
+        return self._groups
 
     def _allowed(self, queries, keys, device):
         owner = torch.repeat_interleave(torch.arange(len(self.lengths)), self.lengths).to(device)
@@ -134,12 +146,47 @@ class Packed(Mask):
         return torch.nn.utils.rnn.pad_sequence(x[0].split(self.lengths.tolist()), batch_first=True, padding_value=fill)
 
 
+class Group:
+    """Neighbouring sequences of an unpadded batch as rows: where their tokens come from, and which of the rows are real."""
+
+    def __init__(self, lengths: Tensor, longest: int, start: int, causal: bool, window: int | None):
+        self.rows, self.longest = len(lengths), longest
+        column = torch.arange(longest)
+        real = column < lengths[:, None]
+        ends = start + lengths.cumsum(0)
+        # a row's padding repeats its last token, so that every index is one of the group's own
+        self.taken = (ends - lengths)[:, None].add(column).minimum(ends[:, None] - 1).flatten()
+        self.real = None if real.all() else real.flatten().nonzero()[:, 0]
+        keys = None if self.real is None else real
+        self.mask = Causal(keys, window) if causal else Mask(keys)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Tokens [total, heads, d] -> rows [rows, heads, longest, d]."""
+        return x.index_select(0, self.taken.to(x.device)).unflatten(0, (self.rows, self.longest)).transpose(1, 2)
+
+    def unpad(self, x: Tensor) -> Tensor:
+        """Rows [rows, heads, longest, d] -> their real tokens [n, heads, d]."""
+        x = x.transpose(1, 2).flatten(0, 1)
+        return x if self.real is None else x.index_select(0, self.real.to(x.device))
+
+
 def _before(queries, keys, window, device):
     """Bool [1, 1, queries, keys]; the last query stands beside the last key."""
     query = torch.arange(keys - queries, keys, device=device)[:, None]
     key = torch.arange(keys, device=device)[None, :]
     allowed = key <= query
     return (allowed if window is None else allowed & (query - key < window))[None, None]
+
+
+class Regions(Mask):
+    """Each token reads the tokens of its own region in its row: regions [B, T] int."""
+
+    def __init__(self, regions: Tensor):
+        super().__init__()
+        self.regions = regions
+
+    def _allowed(self, queries, keys, device):
+        return self.regions[:, None, :, None] == self.regions[:, None, None, :]
 
 
 def _pick(x, index):
@@ -166,3 +213,8 @@ def causal(attention_mask: Tensor | None = None, lengths: Tensor | None = None, 
 def packed(lengths: Tensor, causal: bool = False, window: int | None = None) -> Mask:
     """Sequences of these lengths laid end to end; see :class:`Packed`."""
     return Packed(lengths, causal, window)
+
+
+def regions(ids: Tensor) -> Mask:
+    """Tokens of one row read each other where their ``ids`` [B, T] are the same; see :class:`Regions`."""
+    return Regions(ids)

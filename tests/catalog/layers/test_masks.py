@@ -39,7 +39,10 @@ def test_unpadded_pools_equal_padded_ones(lengths):
         torch.equal(unpacked[i, : len(r)], r) and (unpacked[i, len(r) :] == -1).all() for i, r in enumerate(rows)
     )
     assert packed.positions(sum(lengths))[0].tolist() == [i for n in lengths for i in range(n)]
-    assert sum(c * n for c, n in packed.runs()) == sum(lengths)
+    tokens = flat[0][:, None, :]
+    rows_of = [group.pad(tokens) for group in packed.groups()]
+    assert torch.equal(torch.cat([g.unpad(r) for g, r in zip(packed.groups(), rows_of)]), tokens)
+    assert all(r.shape[0] * r.shape[2] <= 2 * len(g.unpad(r)) for g, r in zip(packed.groups(), rows_of))
 
 
 def test_a_window_reaches_back_that_far_and_no_further():
