@@ -10,7 +10,7 @@ from torch import nn
 
 from trainer import rng
 from trainer.errors import DataError
-from trainer.step import size_of, to_device, widened
+from trainer.step import size_of, to_device, widened, without
 from trainer.strategies.base import Strategy
 from trainer.task import Batch, Feed, Task
 
@@ -86,7 +86,7 @@ def predict(model: nn.Module, task: Task, feed: Feed, strategy: Strategy) -> lis
         for batch in batches(feed):
             rows = batch["rows"].tolist()
             with strategy.precision.autocast():
-                found = task.predict(model, to_device(batch, strategy.device))
+                found = task.predict(model, to_device(without(batch, task.targets), strategy.device))
             if len(found) != len(rows):
                 raise DataError(f"the task gave {len(found)} predictions for a batch of {len(rows)} rows")
             np.add.at(seen, rows, 1)

@@ -30,7 +30,7 @@ def schedule(points: Sequence[tuple[int, float]], name: str, warmup: int, peak: 
     return f"{' -> '.join(turns)}   {name}, warm-up {warmup:,} steps to {rate(peak)}"
 
 
-def check(facts: Mapping[str, Any], labels: Labels, checks: Checks) -> list[str]:
+def check(facts: Mapping[str, Any], labels: Labels, checks: Checks, device: str) -> list[str]:
     """What preflight found, a line a subject."""
     data = [f"{labels.rows:,} rows read"]
     if labels.top_id >= 0:
@@ -40,7 +40,10 @@ def check(facts: Mapping[str, Any], labels: Labels, checks: Checks) -> list[str]
         data.append(f"labels {balance(labels.classes)}")
     lines, computed = ["   ".join(data)], []
     if "worst_slots" in facts:
-        computed.append(f"largest batch first: {facts['worst_slots']:,} positions, peak {size(facts['peak_bytes'])}")
+        of = "of GPU memory" if device == "cuda" else "of the process"
+        computed.append(f"largest batch: {facts['worst_slots']:,} positions, peak {size(facts['peak_bytes'])} {of}")
+    if "leak" in facts:
+        computed.append("leak test ok")
     if "loss_at_0" in facts:
         computed.append(first_loss(facts["loss_at_0"], checks.classes))
     return lines + (["   ".join(computed)] if computed else [])

@@ -4,7 +4,7 @@ import resource
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from torch import nn
 from trainer import rng
 from trainer.errors import DataError
 from trainer.evaluation import aside, measure
-from trainer.step import Stepper, size_of, to_device
+from trainer.step import Stepper, size_of, to_device, without
 from trainer.strategies.base import Strategy
 from trainer.task import Batch, Feed, Task
 
@@ -149,6 +149,41 @@ def first_loss(model: nn.Module, task: Task, feed: Feed, stepper: Stepper) -> di
                 f"{counts.get(name, 0):g}; its mean would be wrong. Both must count the same labels"
             )
     return {name: total / counts[name] for name, total in totals.items()}
+
+
+def leaks(model: nn.Module, task: Task, batch: Batch, strategy: Strategy) -> bool | None:
+    """Whether what one sequence says reaches another: its tokens are turned round, the others' answers compared.
+
+    ``None`` where that cannot be told: a batch of one row, or an answer that does not depend on the order of tokens.
+    """
+    rows = len(batch["rows"])
+    if rows < 2 or "input_ids" not in batch:
+        return None
+    with aside(model, strategy.device), strategy.precision.autocast():
+        before, after = (
+            _numbers(task.predict(model, to_device(without(some, task.targets), strategy.device)))
+            for some in (batch, _last_reversed(batch))
+        )
+    *others, own = (np.abs(a - b).max(initial=0.0) for a, b in zip(before, after))
+    return max(others) > 0.01 * own if own > 1e-5 else None  # rounding is far below, a leak far above a hundredth
+
+
+def _last_reversed(batch: Batch) -> Batch:
+    """The batch with the tokens of its last sequence in reverse order."""
+    ids = batch["input_ids"].clone()
+    if "lengths" in batch:
+        length = int(batch["lengths"][-1])
+        ids[0, -length:] = ids[0, -length:].flip(0)
+    else:
+        real = batch["attention_mask"][-1].bool() if "attention_mask" in batch else slice(None)
+        ids[-1, real] = ids[-1, real].flip(0)
+    return {**batch, "input_ids": ids}
+
+
+def _numbers(answers: Sequence[Any]) -> list[np.ndarray]:
+    """The numbers in each answer: a number, or a tuple or list that holds some."""
+    each = [answer if isinstance(answer, list | tuple) else [answer] for answer in answers]
+    return [np.array([x for x in answer if isinstance(x, int | float)], dtype=float) for answer in each]
 
 
 def metric_names(model: nn.Module, task: Task, feed: Feed, strategy: Strategy) -> list[str]:

@@ -73,6 +73,11 @@ class Run:
                 except StopRequested as signal:
                     self._stopped(str(signal))
             return self._done()
+        except KeyboardInterrupt:
+            if self.saves.path is None:
+                raise
+            kept = f"interrupted without a save; what was done since {self.saves.path} is lost"
+            raise Stopped(f"{kept}\n   continue with: {self.t.resume_command}") from None
         except (RuntimeError, MemoryError) as e:
             if not guards.is_out_of_memory(e):
                 raise
@@ -130,13 +135,20 @@ class Run:
         if self.progress.step == 0:
             facts["loss_at_0"] = preflight.first_loss(t.model, self.task, t.train, t.stepper)
         self.stop.poll()
+        if worst and (leaks := preflight.leaks(t.model, self.task, worst, self.strategy)) is not None:
+            facts["leak"] = bool(leaks)
+            if leaks:
+                raise DeviceError(
+                    f"on {self.device} a sequence changes the answers to its neighbours in the batch: attention is not "
+                    "kept within sequences\n   use another batch.layout (padded is the plainest) and report this model"
+                )
         if t.evals:
             known = preflight.metric_names(t.model, self.task, next(iter(t.evals.values())), self.strategy)
             if self.metric not in known:
                 raise OptionError(
                     f"eval.metric={self.metric} is not a metric of this task; there are {', '.join(known)}"
                 )
-        for line in lines.check(facts, labels, t.checks):
+        for line in lines.check(facts, labels, t.checks, self.device.type):
             self.journal.say("check", line)
         for row in range(min(t.checks.show, labels.rows)):
             self.journal.say("row", f"{row}: {t.checks.decode(t.train.dataset[row])}")

@@ -20,13 +20,14 @@ MAX_ROLLBACKS = 3  # a run that falls back more often does not get anywhere
 class Saves:
     """Saves and restores weights, optimizer, generators and ``progress``; everything else follows from these.
 
-    ``at`` is the step of the checkpoint that was saved or taken last.
+    ``path`` is the checkpoint that was saved or taken last, ``at`` its step.
     """
 
     def __init__(self, trainer: "Trainer", progress: Progress, ledger: Ledger):
         self.trainer, self.store, self.strategy = trainer, trainer.checkpoints, trainer.strategy
         self.progress, self.ledger, self.at = progress, ledger, -1
         self.found, self.refused = self.store.newest_valid()
+        self.path = self.found
 
     def check(self, resume: bool) -> None:
         """Refuse a new run where one is, and a resumed one where nothing is whole."""
@@ -74,7 +75,7 @@ class Saves:
         with self.ledger.spend("ckpt"):
             generators = rng.state(self.strategy.device)
             state = {"progress": p.state(), "rng": generators, "data": self._data(), **self.strategy.state()}
-            path = self.store.save(p.step, state, pin=pin)
+            self.path = path = self.store.save(p.step, state, pin=pin)
         self.at, seconds = p.step, time.perf_counter() - began
         nbytes = sum(f.stat().st_size for f in path.iterdir())
         journal.say("ckpt", lines.saved(path, seconds, nbytes, self.store.keep, p.best_step))

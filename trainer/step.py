@@ -1,5 +1,6 @@
 """One optimizer step over its micro batches, with the loss of the whole batch however it is split."""
 
+from collections.abc import Container
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -46,6 +47,11 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         for key, tensor in batch.items()
         if key != "rows"
     }
+
+
+def without(batch: Batch, keys: Container[str]) -> Batch:
+    """The batch less the columns ``keys``."""
+    return {key: tensor for key, tensor in batch.items() if key not in keys}
 
 
 class Stepper:

@@ -32,7 +32,7 @@ class Metrics(Protocol):
 class Task(Protocol):
     """What a recipe tells the loop about its model and labels."""
 
-    targets: Sequence[str]  # the keys of a batch that are labels
+    targets: Sequence[str]  # the keys of a batch that are labels; predict is not given them
     best: tuple[str, str]  # the metric that decides, and "max" or "min"
 
     def counts(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:

@@ -42,9 +42,10 @@ def test_predictions_come_in_the_order_of_the_rows(tmp_path):
     assert trainer.predict(training.Batches(ROWS, size=5, seed=8)) == expected
 
 
-def test_evaluation_leaves_mode_gradients_buffers_and_generators_alone(tmp_path):
+@pytest.mark.parametrize("mode", [True, False])
+def test_evaluation_leaves_mode_gradients_buffers_and_generators_alone(tmp_path, mode):
     trainer = training.trainer(tmp_path)
-    trainer.model.train()
+    trainer.model.train(mode)
     calls, generator = trainer.model.calls.clone(), torch.get_rng_state()
 
     class Restless(training.Batches):
@@ -53,7 +54,7 @@ def test_evaluation_leaves_mode_gradients_buffers_and_generators_alone(tmp_path)
             return super().batch(rows)
 
     trainer.evaluate(Restless(ROWS))
-    assert trainer.model.training and torch.equal(trainer.model.calls, calls)
+    assert trainer.model.training is mode and torch.equal(trainer.model.calls, calls)
     assert torch.equal(torch.get_rng_state(), generator)
     assert all(p.grad is None for p in trainer.model.parameters())
 

@@ -122,6 +122,15 @@ def test_clipping_scales_the_whole_gradient(max_norm):
         torch.testing.assert_close(p.grad, before[name] * scale, rtol=1e-4, atol=0)  # torch divides by norm + 1e-6
 
 
+def test_a_step_clips_before_it_updates(monkeypatch):
+    step = stepper(training.Task(), training.model(dropout=0.0), clip=0.05)
+    norms = []
+    monkeypatch.setattr(step.strategy, "update", lambda lr, skip: norms.append(step.strategy.clip(None)))
+    outcome = step([FEED.batch(range(24))], 0.1)
+    assert outcome.norm > 0.1, "what is reported is the norm before clipping"
+    assert float(norms[0]) == pytest.approx(0.05, rel=1e-4)
+
+
 def test_without_a_limit_nothing_is_clipped():
     net = training.model(dropout=0.0)
     step = stepper(training.Task(), net)

@@ -11,7 +11,7 @@ import torch
 from tests.support import training
 from trainer import lines, preflight
 from trainer.console import Console
-from trainer.errors import DataError
+from trainer.errors import DataError, DeviceError
 from trainer.preflight import Checks
 from trainer.run import Run
 
@@ -128,6 +128,45 @@ def test_a_task_that_counts_other_targets_than_its_loss_uses_is_refused(tmp_path
         training.trainer(tmp_path, task=Wrong()).fit()
 
 
+class Ordered(training.Task):
+    """Answers with numbers that depend on the order of tokens; with ``leak`` on those of the row before as well."""
+
+    def __init__(self, leak):
+        super().__init__()
+        self.leak = leak
+
+    def predict(self, model, batch):
+        assert "labels" not in batch
+        rows = batch["input_ids"][0].split(batch["lengths"].tolist()) if "lengths" in batch else batch["input_ids"]
+        sums = torch.stack([(row * torch.arange(1, len(row) + 1)).sum() for row in rows]).double()
+        sums = sums + self.leak * sums.roll(-1)
+        return [("label", value) for value in sums.tolist()]
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.02])
+@pytest.mark.parametrize("unpadded", [True, False])
+def test_a_sequence_that_reaches_its_neighbours_is_found(tmp_path, leak, unpadded):
+    trainer = training.trainer(tmp_path, task=Ordered(leak))
+    batch = trainer.train.worst()
+    if unpadded:
+        real = batch.pop("attention_mask").bool()
+        batch |= {"lengths": real.sum(1), "input_ids": batch["input_ids"][real][None]}
+    before = batch["input_ids"].clone()
+    found = preflight.leaks(trainer.model, trainer.task, batch, trainer.strategy)
+    assert found == bool(leak)
+    assert torch.equal(batch["input_ids"], before)
+
+
+def test_a_leak_ends_the_run(tmp_path):
+    with pytest.raises(DeviceError, match="on cpu a sequence changes the answers to its neighbours"):
+        training.trainer(tmp_path, task=Ordered(0.02)).fit()
+
+
+def test_a_model_blind_to_order_cannot_be_tested_for_leaks(tmp_path):
+    trainer = training.trainer(tmp_path)
+    assert preflight.leaks(trainer.model, trainer.task, trainer.train.worst(), trainer.strategy) is None
+
+
 @pytest.mark.parametrize(
     "terms, classes, text",
     [
@@ -148,7 +187,7 @@ def test_what_was_found_is_said_and_logged(tmp_path, capsys):
     training.trainer(tmp_path, options=training.config(steps=1), **kw).fit()
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("check  40 rows read   vocab ok: ids to 31 of 32   supervised 100%   labels 2: 40.0%")
-    assert said[1].startswith("check  largest batch first: 24 positions, peak ") and "ln 3 = 1.099 ok" in said[1]
+    assert said[1].startswith("check  largest batch: 24 positions, peak ") and "ln 3 = 1.099 ok" in said[1]
     assert said[2:4] == [f"row    0: tokens {data.ids[0]}", f"row    1: tokens {data.ids[1]}"]
     (check,) = [e for e in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines()) if e["event"] == "check"]
     assert (check["rows"], check["supervised"], check["worst_slots"]) == (40, 1.0, 24)

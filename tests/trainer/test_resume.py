@@ -12,6 +12,10 @@ import torch
 from tests.support import training
 from trainer.checkpoint.store import Checkpoints
 from trainer.errors import DataError, OptionError, Stopped
+from trainer.journal import Journal
+from trainer.ledger import Ledger
+from trainer.progress import Progress
+from trainer.saving import Saves
 
 STEPS = 14  # 40 rows, 6 a step, two epochs of 7
 
@@ -49,7 +53,7 @@ def logged(folder, event=None):
     return [e for e in events if event in (None, e["event"])]
 
 
-def at(step, action):
+def at_step(step, action):
     """A ``before`` for a feed that acts once, when the batch of that step is made."""
     fired = []
 
@@ -71,7 +75,7 @@ def feed(before=lambda step: None):
 
 @pytest.mark.parametrize("step", [0, 1, 4, 5, 6, 7, 10, 13])
 def test_a_run_stopped_at_a_step_goes_on_as_if_nothing_had_been(tmp_path, whole, step):
-    stopped = training.trainer(tmp_path, options=options(), feed=feed(at(step, send())))
+    stopped = training.trainer(tmp_path, options=options(), feed=feed(at_step(step, send())))
     done = step + 1 if step else 0  # preflight looks at the very first batch, before any step
     with pytest.raises(Stopped, match=f"SIGTERM: saved step {done} of 14 in .*\n.*train.py resume=x"):
         stopped.fit()
@@ -96,7 +100,7 @@ def compared(log):
 def test_stopped_twice_in_one_epoch(tmp_path, whole):
     for step in (2, 4):
         with pytest.raises(Stopped):
-            training.trainer(tmp_path, options=options(), feed=feed(at(step, send()))).fit(resume=step > 2)
+            training.trainer(tmp_path, options=options(), feed=feed(at_step(step, send()))).fit(resume=step > 2)
     resumed = training.trainer(tmp_path, options=options())
     resumed.fit(resume=True)
     assert_same(final(resumed), whole[0])
@@ -105,7 +109,7 @@ def test_stopped_twice_in_one_epoch(tmp_path, whole):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_every_signal_saves(tmp_path, number):
     with pytest.raises(Stopped, match=f"{number.name}: saved step 3") as stopped:
-        training.trainer(tmp_path, options=options(), feed=feed(at(2, send(number)))).fit()
+        training.trainer(tmp_path, options=options(), feed=feed(at_step(2, send(number)))).fit()
     assert stopped.value.exit_code == 5
     assert [e["reason"] for e in logged(tmp_path, "stop")] == [number.name]
 
@@ -122,7 +126,9 @@ def test_a_second_interrupt_does_not_wait(tmp_path):
         send(signal.SIGINT)()
 
     with pytest.raises(KeyboardInterrupt):
-        training.trainer(tmp_path, feed=feed(at(2, twice))).fit()
+        training.trainer(tmp_path / "a", options=options(), feed=feed(at_step(2, twice))).fit()
+    with pytest.raises(Stopped, match=r"(?s)without a save.* since .*step_5 is lost.*train.py resume=x"):
+        training.trainer(tmp_path / "b", options=options(), feed=feed(at_step(6, twice))).fit()
 
 
 def test_a_signal_during_evaluation_saves_at_once_and_the_evaluation_is_done_on_resuming(tmp_path, whole):
@@ -166,7 +172,7 @@ def test_a_crash_between_saves_loses_only_the_steps_since(tmp_path, whole):
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        training.trainer(tmp_path, options=options(), feed=feed(at(8, crash))).fit()
+        training.trainer(tmp_path, options=options(), feed=feed(at_step(8, crash))).fit()
     resumed = training.trainer(tmp_path, options=options())
     resumed.fit(resume=True)
     assert_same(final(resumed), whole[0])
@@ -175,7 +181,7 @@ def test_a_crash_between_saves_loses_only_the_steps_since(tmp_path, whole):
 
 def test_a_damaged_checkpoint_is_refused_aloud_and_the_one_before_is_taken(tmp_path, whole):
     with pytest.raises(Stopped):
-        training.trainer(tmp_path, options=options(), feed=feed(at(11, send()))).fit()
+        training.trainer(tmp_path, options=options(), feed=feed(at_step(11, send()))).fit()
     newest = max((tmp_path / "checkpoints").glob("step_*"), key=lambda p: int(p.name.split("_")[1]))
     with next(newest.glob("*.safetensors")).open("r+b") as f:
         f.seek(-3, os.SEEK_END)
@@ -188,7 +194,7 @@ def test_a_damaged_checkpoint_is_refused_aloud_and_the_one_before_is_taken(tmp_p
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path, whole):
     training.trainer(tmp_path, options=options()).fit()
-    again = training.trainer(tmp_path, options=options(), feed=feed(at(0, lambda: pytest.fail("trained on"))))
+    again = training.trainer(tmp_path, options=options(), feed=feed(at_step(0, lambda: pytest.fail("trained on"))))
     again.train.worst = lambda: None
     result = again.fit(resume=True)
     assert (result.steps, result.metrics) == (STEPS, whole[1].metrics)
@@ -205,12 +211,25 @@ def test_a_run_that_ended_before_its_first_checkpoint_is_begun_again(tmp_path, w
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        training.trainer(tmp_path, options=options(), feed=feed(at(2, crash))).fit()
+        training.trainer(tmp_path, options=options(), feed=feed(at_step(2, crash))).fit()
     (tmp_path / "checkpoints" / "step_4.tmp").mkdir(parents=True)
     resumed = training.trainer(tmp_path, options=options())
     resumed.fit(resume=True)
     assert_same(final(resumed), whole[0])
     assert [e["path"] for e in logged(tmp_path, "refused")] == [str(tmp_path / "checkpoints" / "step_4.tmp")]
+
+
+@pytest.mark.parametrize("stop, at", [(5, 5), (6, -1)])
+def test_a_save_at_a_signal_does_not_stand_for_a_planned_one(tmp_path, stop, at):
+    """Step 5 is a planned save, after which the signal of step 5 is answered; step 6 is saved for the signal alone."""
+    stopped = training.trainer(tmp_path, options=options(), feed=feed(at_step(stop - 1, send())))
+    with pytest.raises(Stopped, match=f"saved step {stop} "):
+        stopped.fit()
+    trainer, progress = training.trainer(tmp_path, options=options()), Progress()
+    trainer.strategy.optimizer(trainer.options.optim)
+    saves = Saves(trainer, progress, Ledger())
+    saves.resume(Journal(trainer.console, [], progress))
+    assert (progress.step, saves.at) == (stop, at)
 
 
 def test_where_every_checkpoint_is_damaged_nothing_is_begun(tmp_path):

@@ -4,7 +4,8 @@ Every line has ``event``, ``time`` (seconds since 1970) and ``step`` (optimizer 
 
     start     device dtype strategy parameters trainable steps (of the run) resumed_from (a checkpoint)
     check     rows supervised (share with a target) worst_slots (positions of the largest batch) peak_bytes (of memory,
-              on that batch) loss_at_0 (by term, only at step 0)
+              on that batch) leak (false: no sequence reaches its neighbours; absent where that cannot be told) loss_at_0
+              (by term, only at step 0)
     lr        warmup peak points: the learning rate at 0, 10, 50 and 100% of the run, [[step, lr], ...]
     step      epoch, loss (mean since the last such line), lr, grad_norm, tokens and examples (so far), and since the last
               such line: tokens_per_second, examples_per_second, seconds_per_step, data_wait (share of that time),
