@@ -16,13 +16,15 @@ class Model(nn.Module):
 
     ``records`` says where the published optional outputs are found: for a field of hidden states the path of a stack and
     of the module whose output is the last state (``("layers", "norm")``), for a field of attention weights a pattern of
-    module paths (``"layers.*.attn"``). Blocks stay free of it: asking installs hooks for that one call.
+    module paths (``"layers.*.attn"``), or a list of them. The stack may be a pattern too (``"stages.*.blocks"``), and a third
+    entry a function that brings each state into the published shape. Blocks stay free of it: asking installs hooks for that
+    one call.
     """
 
     config: Config
     name: str  # of the page in the registry
     head: str | None  # the task over the backbone, None for the backbone itself
-    records: ClassVar[dict[str, tuple[str, str] | str]] = {
+    records: ClassVar[dict[str, tuple | str | list[str]]] = {
         "hidden_states": ("layers", "layers"),
         "attentions": "layers.*.attn",
     }
@@ -36,31 +38,38 @@ class Model(nn.Module):
             for field, where in self.recorded().items():
                 if isinstance(where, tuple) and output_hidden_states:
                     seen[field] = []
-                    _watch_states(self, *where, seen[field], hooks)
-                elif isinstance(where, str) and output_attentions:
+                    _watch_states(self, *where[:2], seen[field], hooks, *where[2:])
+                elif not isinstance(where, tuple) and output_attentions:
                     seen[field] = []
-                    _watch_weights(self, where, seen[field], hooks)
+                    _watch_weights(self, [where] if isinstance(where, str) else where, seen[field], hooks)
             out = super().__call__(*inputs, **more)
         return replace(out, **{field: tuple(values) for field, values in seen.items()})
 
-    def recorded(self) -> dict[str, tuple[str, str] | str]:
+    def recorded(self) -> dict[str, tuple | str | list[str]]:
         """``records`` with paths from this module on."""
         return self.records
 
 
-def _watch_states(model, stack, last, into, hooks):
-    """Record what enters each block of ``stack``, and what leaves ``last``."""
-    for block in model.get_submodule(stack):
-        hook = block.register_forward_pre_hook(lambda _, args: into.append(args[0]))
+def _matching(model, pattern):
+    """Modules whose path matches ``pattern``, in order; a star stands for one word."""
+    for path, module in model.named_modules():
+        if fnmatch(path, pattern) and path.count(".") == pattern.count("."):
+            yield module
+
+
+def _watch_states(model, stack, last, into, hooks, form=lambda state: state):
+    """Record what enters each block of ``stack``, and what leaves ``last``, each in the shape that ``form`` gives it."""
+    for block in _matching(model, stack) if "*" in stack else model.get_submodule(stack):
+        hook = block.register_forward_pre_hook(lambda _, args: into.append(form(args[0])))
         hooks.callback(hook.remove)
-    hook = model.get_submodule(last).register_forward_hook(lambda _, args, out: into.append(out))
+    hook = model.get_submodule(last).register_forward_hook(lambda _, args, out: into.append(form(out)))
     hooks.callback(hook.remove)
 
 
-def _watch_weights(model, pattern, into, hooks):
-    """Record the attention weights of every module whose path matches ``pattern``."""
-    for path, module in model.named_modules():
-        if fnmatch(path, pattern) and path.count(".") == pattern.count("."):
+def _watch_weights(model, patterns, into, hooks):
+    """Record the attention weights of every module whose path matches one of ``patterns``, in their order."""
+    for pattern in patterns:
+        for module in _matching(model, pattern):
             open_ = []
 
             def enter(_, args, open_=open_):

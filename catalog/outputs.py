@@ -56,6 +56,7 @@ class Encoded(Output):
     hidden_states: Tensors | None = None
     attentions: Tensors | None = None
     cross_attentions: Tensors | None = None
+    reshaped_hidden_states: Tensors | None = None
     mask: Mask | None = None
 
 
@@ -84,6 +85,7 @@ class Scored(Output):
     hidden_states: Tensors | None = None
     attentions: Tensors | None = None
     cross_attentions: Tensors | None = None
+    reshaped_hidden_states: Tensors | None = None
 
 
 @output
@@ -150,5 +152,36 @@ class AlbertPreTrained(Output):
     loss: Tensor | None = None
     prediction_logits: Tensor
     sop_logits: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@output
+class Reconstructed(Output):
+    """Pixels [B, channels, H, W] that a model gives for an image of which it saw a part."""
+
+    loss: Tensor | None = None
+    reconstruction: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+    reshaped_hidden_states: Tensors | None = None
+
+
+@output
+class Mapped(Output):
+    """Maps [B, channels, H, W] of chosen stages, finest first."""
+
+    feature_maps: Tensors
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@output
+class TaughtScored(Output):
+    """DeiT's two classifiers: ``logits`` [B, labels] is the mean of the other two."""
+
+    logits: Tensor
+    cls_logits: Tensor
+    distillation_logits: Tensor
     hidden_states: Tensors | None = None
     attentions: Tensors | None = None

@@ -65,6 +65,23 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "CamembertForMultipleChoice": "multiple-choice",
         },
     ),
+    "convnext": (
+        "catalog.models.convnext:ConvNext",
+        {
+            "ConvNextModel": None,
+            "ConvNextForImageClassification": "image-classification",
+            "ConvNextBackbone": "feature-maps",
+        },
+    ),
+    "deit": (
+        "catalog.models.deit:Deit",
+        {
+            "DeiTModel": None,
+            "DeiTForImageClassification": "image-classification",
+            "DeiTForImageClassificationWithTeacher": "image-classification-with-teacher",
+            "DeiTForMaskedImageModeling": "masked-image-modeling",
+        },
+    ),
     "distilbert": (
         "catalog.models.distilbert:DistilBert",
         {
@@ -155,6 +172,14 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "OPTForQuestionAnswering": "question-answering",
         },
     ),
+    "resnet": (
+        "catalog.models.resnet:Resnet",
+        {
+            "ResNetModel": None,
+            "ResNetForImageClassification": "image-classification",
+            "ResNetBackbone": "feature-maps",
+        },
+    ),
     "roberta": (
         "catalog.models.roberta:Roberta",
         {
@@ -167,6 +192,15 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "RobertaForMultipleChoice": "multiple-choice",
         },
     ),
+    "swin": (
+        "catalog.models.swin:Swin",
+        {
+            "SwinModel": None,
+            "SwinForImageClassification": "image-classification",
+            "SwinForMaskedImageModeling": "masked-image-modeling",
+            "SwinBackbone": "feature-maps",
+        },
+    ),
     "t5": (
         "catalog.models.t5:T5",
         {
@@ -175,6 +209,14 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "T5ForConditionalGeneration": "seq2seq-lm",
             "T5ForSequenceClassification": "sequence-classification",
             "T5ForQuestionAnswering": "question-answering",
+        },
+    ),
+    "vit": (
+        "catalog.models.vit:Vit",
+        {
+            "ViTModel": None,
+            "ViTForImageClassification": "image-classification",
+            "ViTForMaskedImageModeling": "masked-image-modeling",
         },
     ),
     "whisper": (

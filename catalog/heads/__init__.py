@@ -4,6 +4,7 @@ from catalog.heads.audio import MIX_RULES, ClassifyAudio, ClassifyFrames
 from catalog.heads.base import Head, HeadSpec, mask_of
 from catalog.heads.classify import Choice, Classify, ClassifyTokens, DenseTransform
 from catalog.heads.double import CausalLMAndChoice
+from catalog.heads.image import FeatureMaps, MaskedImage, TeacherClassify
 from catalog.heads.language import CausalLM, MaskedLM, MaskedLMAndRelation, VocabTransform
 from catalog.heads.pair import DecoderLM, EncoderOnly, PairAnswerSpan, PairClassify, Seq2SeqLM
 from catalog.heads.span import AnswerSpan
@@ -21,13 +22,16 @@ __all__ = [
     "DecoderLM",
     "DenseTransform",
     "EncoderOnly",
+    "FeatureMaps",
     "Head",
     "HeadSpec",
+    "MaskedImage",
     "MaskedLM",
     "MaskedLMAndRelation",
     "PairAnswerSpan",
     "PairClassify",
     "Seq2SeqLM",
+    "TeacherClassify",
     "VocabTransform",
     "mask_of",
 ]

@@ -27,10 +27,7 @@ class Head(Model):
 
     def recorded(self):
         """The backbone's ``records``, seen from the head."""
-        return {
-            name: tuple(f"backbone.{p}" for p in where) if isinstance(where, tuple) else f"backbone.{where}"
-            for name, where in self.backbone.recorded().items()
-        }
+        return {name: _inside(where) for name, where in self.backbone.recorded().items()}
 
     def terms(self, output, **targets) -> dict[str, Term]:
         """The loss of ``output`` against ``targets`` as sums over real targets."""
@@ -45,6 +42,13 @@ class Head(Model):
         if any(target is None for target in targets.values()):
             return None
         return losses.mean(self.terms(output, **targets))
+
+
+def _inside(where):
+    """An entry of a backbone's ``records``, its paths seen from the head."""
+    if isinstance(where, str):
+        return f"backbone.{where}"
+    return type(where)(f"backbone.{part}" if isinstance(part, str) else part for part in where)
 
 
 def mask_of(encoded: Encoded) -> Mask:

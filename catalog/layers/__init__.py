@@ -5,12 +5,16 @@ from catalog.layers.attend import attend, use_kernel
 from catalog.layers.attention import Attention
 from catalog.layers.blocks import CrossPostNorm, CrossPreNorm, Parallel, PostNorm, PreNorm, Stack
 from catalog.layers.cache import Cache, LayerCache
+from catalog.layers.conv import ChannelNorm, ConvNormAct, ResidualConv, Stage
 from catalog.layers.embed import TokenEmbedding
 from catalog.layers.mlp import MLP, GatedMLP, activation
 from catalog.layers.norms import FrozenBatchNorm2d, RMSNorm
+from catalog.layers.patch import GridPositions, ImageEmbed, MaskToken, PatchEmbed, QueryTokens
 from catalog.layers.pooling import DenseFirstToken, FirstToken, LastToken, MeanTokens
 from catalog.layers.positions import Alibi, BucketBias, InterleavedRotary, LearnedPositions, Rotary
+from catalog.layers.residual import DropPath, LayerScale, ScaledPreNorm, path_rates
 from catalog.layers.sinusoids import SinusoidPositions
+from catalog.layers.window import PatchMerge, WindowAttention, WindowBias
 
 __all__ = [
     "MLP",
@@ -18,27 +22,43 @@ __all__ = [
     "Attention",
     "BucketBias",
     "Cache",
+    "ChannelNorm",
+    "ConvNormAct",
     "CrossPostNorm",
     "CrossPreNorm",
     "DenseFirstToken",
+    "DropPath",
     "FirstToken",
     "FrozenBatchNorm2d",
     "GatedMLP",
+    "GridPositions",
+    "ImageEmbed",
     "InterleavedRotary",
     "LastToken",
     "LayerCache",
+    "LayerScale",
     "LearnedPositions",
+    "MaskToken",
     "MeanTokens",
     "Parallel",
+    "PatchEmbed",
+    "PatchMerge",
     "PostNorm",
     "PreNorm",
+    "QueryTokens",
     "RMSNorm",
+    "ResidualConv",
     "Rotary",
+    "ScaledPreNorm",
     "SinusoidPositions",
     "Stack",
+    "Stage",
     "TokenEmbedding",
+    "WindowAttention",
+    "WindowBias",
     "activation",
     "attend",
     "masks",
+    "path_rates",
     "use_kernel",
 ]
