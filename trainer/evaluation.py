@@ -10,17 +10,16 @@ from torch import nn
 
 from trainer import rng
 from trainer.errors import DataError
-from trainer.step import size_of, to_device, widened, without
+from trainer.step import to_device, widened, without
 from trainer.strategies.base import Strategy
 from trainer.task import Batch, Feed, Task
 
 
 class Evaluated(NamedTuple):
-    """Metrics, ``loss`` among them, over so many rows and real tokens."""
+    """Metrics, ``loss`` among them, over so many rows."""
 
     metrics: dict[str, float]
     rows: int
-    tokens: int
 
 
 @contextmanager
@@ -62,11 +61,10 @@ def evaluate(
 
 def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strategy) -> Evaluated:
     """Metrics of ``model`` over the batches given, whichever they are."""
-    metrics, sums, rows, tokens = task.new_metrics(), {}, 0, 0
+    metrics, sums, rows = task.new_metrics(), {}, 0
     with aside(model, strategy.device):
         for batch in some:
-            size, counts = size_of(batch), task.counts(model, batch)
-            rows, tokens = rows + size.examples, tokens + size.tokens
+            rows, counts = rows + len(batch["rows"]), task.counts(model, batch)
             batch = to_device(batch, strategy.device)
             with strategy.precision.autocast():
                 output, terms = task.terms(model, batch)
@@ -75,7 +73,7 @@ def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strat
                 total, count = sums.get(name, (0.0, 0.0))
                 sums[name] = (total + term.weight * widened(term.total).double(), count + float(counts[name]))
     loss = sum(float(total) / max(count, 1.0) for total, count in sums.values())
-    return Evaluated({"loss": loss, **metrics.compute()}, rows, tokens)
+    return Evaluated({"loss": loss, **metrics.compute()}, rows)
 
 
 def predict(model: nn.Module, task: Task, feed: Feed, strategy: Strategy) -> list[Any]:

@@ -1,4 +1,9 @@
-"""The trainer: a model, a task, feeds and options in; training, evaluation and prediction out."""
+"""The trainer: a model, a task, feeds and options in; training, evaluation and prediction out.
+
+A run folder holds ``config.yaml`` (the whole configuration, by the launcher), ``log.jsonl`` (what happened, see
+``trainer.tracking.jsonl``), ``checkpoints/step_N`` with the links ``latest`` and ``best`` (to go on from, see
+``trainer.checkpoint``) and in the end ``model/`` (the best weights in the published layout, by the recipe).
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from trainer.errors import OptionError
 from trainer.options import OptimOptions
 
 NO_DECAY = ("bias", "*.bias", "*norm*.weight", "*norm*.scale")  # the catalog's names of what has no direction to shrink
@@ -24,8 +25,13 @@ def groups(model: nn.Module, decay: float) -> list[dict]:
 
 
 def build(model: nn.Module, options: OptimOptions) -> Optimizer:
-    """AdamW (Loshchilov and Hutter, 2017, arXiv:1711.05101) over the trainable parameters of ``model``."""
+    """AdamW (Loshchilov and Hutter, 2017, arXiv:1711.05101) over the trainable parameters of ``model``.
+
+    Raises :class:`OptionError` when there are none.
+    """
     devices = {p.device.type for p in model.parameters() if p.requires_grad}
+    if not devices:
+        raise OptionError("every parameter of the model is frozen: there is nothing to train")
     return AdamW(
         groups(model, options.decay),
         lr=options.lr,

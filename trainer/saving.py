@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer import guards, lines, rng
 from trainer.console import duration
-from trainer.errors import DataError, OptionError
+from trainer.errors import DataError, DiskError, OptionError
 from trainer.journal import Journal
 from trainer.ledger import Ledger
 from trainer.progress import Progress
@@ -75,8 +75,12 @@ class Saves:
         with self.ledger.spend("ckpt"):
             generators = rng.state(self.strategy.device)
             state = {"progress": p.state(), "rng": generators, "data": self._data(), **self.strategy.state()}
-            self.path = path = self.store.save(p.step, state, pin=pin)
-        self.at, seconds = p.step, time.perf_counter() - began
+            try:
+                path = self.store.save(p.step, state, pin=pin)
+            except DiskError as e:
+                again = f"\n   then continue with: {self.trainer.resume_command}" if self.path else ""
+                raise DiskError(f"{e}{again}") from None
+        self.at, self.path, seconds = p.step, path, time.perf_counter() - began
         nbytes = sum(f.stat().st_size for f in path.iterdir())
         journal.say("ckpt", lines.saved(path, seconds, nbytes, self.store.keep, p.best_step))
         journal.event("save", {"path": path, "seconds": seconds, "bytes": nbytes, "reason": reason})

@@ -6,6 +6,7 @@ from torch import nn
 
 from tests.support import training
 from trainer import optim
+from trainer.errors import OptionError
 
 OPTIONS = training.config(lr=0.1, decay=0.5).optim
 
@@ -86,3 +87,8 @@ def test_state_of_unknown_parameters_is_refused_by_name():
     page = Page()
     with pytest.raises(ValueError, match=r"layers\.9\.attn\.q\.weight"):
         optim.load(optim.build(page, OPTIONS), page, {"layers.9.attn.q.weight": {"step": torch.zeros(())}})
+
+
+def test_a_model_without_anything_to_train_is_refused():
+    with pytest.raises(OptionError, match="every parameter of the model is frozen"):
+        optim.build(Page().requires_grad_(False), OPTIONS)

@@ -195,7 +195,9 @@ def test_a_full_disk_ends_the_run_and_the_last_good_checkpoint_resumes(tmp_path,
         return write(path, chunks)
 
     monkeypatch.setattr(files, "write", full)
-    with pytest.raises(DiskError, match=r"step_10.*No space left on device.*last good checkpoint is .*step_7") as e:
+    with pytest.raises(
+        DiskError, match=r"step_10.*No space left on device.*last good checkpoint is .*step_7.*\n.*resume=x"
+    ) as e:
         training.trainer(tmp_path / "run", options=options).fit()
     assert e.value.exit_code == 4
     monkeypatch.undo()
