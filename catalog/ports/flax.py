@@ -131,6 +131,15 @@ class Port(Part):
                 found[name] = naming.flax(name, leaf).back(array)
         return found
 
+    def named(self, state: nnx.State) -> dict[str, np.ndarray]:
+        """The arrays of a state of this model's parameters (gradients, say) by our names, in PyTorch's layout."""
+        known = {naming.flax_path(n, leaf): n for n, leaf in self.blueprint.leaves.items() if leaf.tie is None}
+        found = {}
+        for path, held in nnx.to_flat_state(state):
+            name = known[".".join(map(str, path))]
+            found[name] = naming.flax(name, self.blueprint.leaves[name]).back(np.asarray(held[...]))
+        return found
+
     def _bound(self, inputs, named):
         known = self.blueprint.arguments
         if len(inputs) > len(known):
