@@ -1,0 +1,124 @@
+"""Image models beyond their golden numbers: other sizes, chosen stages, losses that split, and what is refused."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import catalog
+from catalog import losses
+from catalog.errors import ConfigError
+from tests.support import golden
+from tests.support.export import Named
+
+PAINTERS = [case for case in golden.cases("vit", "deit", "swin") if "MaskedImage" in case.name]
+EXTRACTORS = [case for case in golden.cases("resnet", "convnext", "swin") if case.name.endswith("Backbone")]
+
+
+def loaded(name, tmp_path, **how):
+    (case,) = [case for case in golden.cases(name.split("/")[0]) if case.name == name]
+    return catalog.load(case.write(tmp_path / "published"), **how), case.inputs["pixel_values"]
+
+
+@torch.no_grad()
+def test_a_larger_image_reads_resampled_positions(tmp_path):
+    model, _ = loaded("vit/ViTModel", tmp_path)
+    pixels = torch.randn(2, 3, 40, 56)
+    with pytest.raises(ConfigError, match="5 x 7 patches does not fit positions for 4 x 4"):
+        model(pixels)
+    got = model(pixels, interpolate_pos_encoding=True).last_hidden_state
+    table = model.embed.positions.weight
+    grid = table[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, scale_factor=(5.1 / 4, 7.1 / 4), mode="bicubic")
+    states = torch.cat([model.embed.front[0].weight.expand(2, -1, -1), model.embed.patch(pixels)], 1)
+    states = states + torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], 1)
+    torch.testing.assert_close(got, model.norm(model.layers(states)))
+
+
+@torch.no_grad()
+def test_an_image_is_filled_up_to_whole_patches_and_windows(tmp_path):
+    model, pixels = loaded("swin/SwinModel", tmp_path)
+    odd = pixels[:, :, :27, :31]
+    got = model(odd).last_hidden_state
+    torch.testing.assert_close(got, model(F.pad(odd, (0, 1, 0, 1))).last_hidden_state)
+    assert got.shape == (2, 4 * 4, 64)
+
+
+@pytest.mark.parametrize("case", PAINTERS, ids=lambda case: case.name)
+def test_the_loss_of_painted_images_is_a_sum_over_hidden_pixels(case, tmp_path):
+    model = catalog.load(case.write(tmp_path / "model")).double()
+    inputs = {name: v.double() if v.is_floating_point() else v for name, v in case.inputs.items()}
+    with torch.no_grad():
+        whole = model(**inputs)
+        (term,) = model.terms(whole, **inputs).values()
+        assert torch.equal(whole.loss, losses.mean({"loss": term}))
+        assert float(term.count) == float(model.counts(**inputs)["loss"])
+        side = model.config.patch
+        assert float(term.count) == int(inputs["bool_masked_pos"].sum()) * side**2
+        rows = [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(2)]
+        parts = [model.terms(model(**row), **row)["loss"] for row in rows]
+    total = sum(part.total for part in parts) / sum(part.count for part in parts)
+    torch.testing.assert_close(total, whole.loss, rtol=1e-12, atol=0)
+    seen = inputs["pixel_values"].clone()
+    hidden = model._pixels(inputs["bool_masked_pos"], seen.shape)[:, None].expand_as(seen)
+    far = (whole.reconstruction - seen).abs()[hidden].mean()
+    torch.testing.assert_close(far, whole.loss, rtol=1e-10, atol=0)
+    assert model(inputs["pixel_values"]).loss is None
+
+
+@pytest.mark.parametrize("case", EXTRACTORS, ids=lambda case: case.name)
+def test_feature_maps_are_the_stages_that_were_chosen(case, tmp_path):
+    folder = case.write(tmp_path / "published")
+    model = catalog.load(folder)
+    pixels = case.inputs["pixel_values"]
+    with torch.no_grad():
+        maps = model(pixels).feature_maps
+        assert [m.shape[1] for m in maps] == [model.backbone.widths[n] for n in model.config.features]
+        program = torch.export.export(
+            Named(model), ({"pixel_values": pixels},),
+            dynamic_shapes=({"pixel_values": {0: torch.export.Dim("batch", min=1, max=64)}},), strict=False,
+        )  # fmt: skip
+        again = program.module()({"pixel_values": torch.cat([pixels, pixels])}).feature_maps
+        torch.testing.assert_close(again[0], torch.cat([maps[0], maps[0]]), rtol=1e-4, atol=1e-5)
+
+
+def test_stages_are_read_by_name_and_by_number():
+    from catalog.building import from_published
+    from catalog.models import resnet
+
+    published = {"model_type": "resnet", "architectures": ["ResNetBackbone"]}
+    by_name = from_published({**published, "out_features": ["stem", "stage3"]})[2]
+    by_number = from_published({**published, "out_indices": [0, 3]})[2]
+    assert by_name == by_number and by_name.features == (0, 3)
+    assert resnet.CONFIG.write(by_name, "resnet", [])["out_features"] == ["stem", "stage3"]
+    with pytest.raises(ConfigError, match=r"no stage 'stagex'.*stem, stage1, stage2, stage3, stage4"):
+        from_published({**published, "out_features": ["stagex"]})
+    last = catalog.build("resnet", head="feature-maps", device="meta")
+    assert last.chosen == [4]
+
+
+def test_sizes_that_contradict_each_other_are_refused():
+    with pytest.raises(ConfigError, match="one number a stage each"):
+        catalog.config("resnet", depths=(1, 2))
+    with pytest.raises(ConfigError, match="basic, bottleneck"):
+        catalog.config("resnet", block="botleneck")
+    with pytest.raises(ConfigError, match="width 96 does not divide into 5 heads"):
+        catalog.config("swin", heads=(5, 6, 12, 24))
+    with pytest.raises(ConfigError, match="smaller than one patch"):
+        catalog.config("vit", image=8)
+
+
+def test_the_pair_of_classifiers_has_no_loss(tmp_path):
+    model, pixels = loaded("deit/DeiTForImageClassificationWithTeacher", tmp_path)
+    with torch.no_grad():
+        out = model(pixels)
+    torch.testing.assert_close(out.logits, (out.cls_logits + out.distillation_logits) / 2)
+    with pytest.raises(ConfigError, match="fine-tune with the head 'image-classification'"):
+        model.terms(out, labels=torch.zeros(2))
+
+
+def test_training_moves_batch_statistics_and_every_weight(tmp_path):
+    model, pixels = loaded("resnet/ResNetForImageClassification", tmp_path)
+    before = model.backbone.embed[0].norm.running_mean.clone()
+    model.train()(pixels, labels=torch.tensor([0, 2])).loss.backward()
+    assert not torch.equal(model.backbone.embed[0].norm.running_mean, before)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
