@@ -223,6 +223,16 @@ def _takes_none(kind, name):
     return type(None) in typing.get_args(typing.get_type_hints(kind)[name])
 
 
+def nested(published: str, kind: type[Config], table: ConfigMap, model_type: str) -> Field:
+    """A published configuration inside another, ``kind`` with us, read and written by its own ``table``."""
+
+    def write(config):
+        inner = table.write(config, model_type, [])
+        return {key: value for key, value in inner.items() if key != "architectures"}
+
+    return Field(published, lambda value: table.read(value, kind, published), write)
+
+
 def make(kind: type[Config], values: Mapping[str, Any]) -> Config:
     """A configuration from our words. Raises UnknownField naming the nearest field, ConfigError on a wrong value."""
     known = [f.name for f in fields(kind)]

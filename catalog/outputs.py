@@ -185,3 +185,83 @@ class TaughtScored(Output):
     distillation_logits: Tensor
     hidden_states: Tensors | None = None
     attentions: Tensors | None = None
+
+
+@output
+class EncodedAudio(Output):
+    """States of a recording's frames [B, T, width], and the features [B, T, channels] of the convolutions before them."""
+
+    last_hidden_state: Tensor
+    extract_features: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+    mask: Mask | None = None
+
+
+@output
+class Transcribed(Output):
+    """``logits`` [B, T, vocab] of letters along the frames; the first ``frames`` [B] of each row are the recording's."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+    frames: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@output
+class SpeechPreTrained(Output):
+    """wav2vec 2.0's pre-training: states and quantised sounds [B, T, contrast width], and the parts of the loss."""
+
+    loss: Tensor | None = None
+    projected_states: Tensor
+    projected_quantized_states: Tensor
+    codevector_perplexity: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+    contrastive_loss: Tensor | None = None
+    diversity_loss: Tensor | None = None
+
+
+@output
+class Embedded(Output):
+    """A vector for who speaks: ``embeddings`` [B, width], and ``logits`` [B, width] behind one more layer."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+    embeddings: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@output
+class TextProjected(Output):
+    """``text_embeds`` [B, projection] of texts, not normalised, and the states behind them."""
+
+    text_embeds: Tensor
+    last_hidden_state: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@output
+class ImageProjected(Output):
+    """``image_embeds`` [B, projection] of images, not normalised, and the states behind them."""
+
+    image_embeds: Tensor
+    last_hidden_state: Tensor
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@output
+class Contrasted(Output):
+    """How well each of B texts fits each of N images, [B, N] and [N, B], their unit vectors, and the towers' outputs."""
+
+    loss: Tensor | None = None
+    logits_per_image: Tensor
+    logits_per_text: Tensor
+    text_embeds: Tensor
+    image_embeds: Tensor
+    text_model_output: Encoded
+    vision_model_output: Encoded

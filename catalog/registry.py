@@ -65,6 +65,15 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "CamembertForMultipleChoice": "multiple-choice",
         },
     ),
+    "clip": ("catalog.models.clip:Clip", {"CLIPModel": None}),
+    "clip_text_model": (
+        "catalog.models.clip_text:ClipText",
+        {"CLIPTextModel": None, "CLIPTextModelWithProjection": "projection"},
+    ),
+    "clip_vision_model": (
+        "catalog.models.clip_vision:ClipVision",
+        {"CLIPVisionModel": None, "CLIPVisionModelWithProjection": "projection"},
+    ),
     "convnext": (
         "catalog.models.convnext:ConvNext",
         {
@@ -217,6 +226,18 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "ViTModel": None,
             "ViTForImageClassification": "image-classification",
             "ViTForMaskedImageModeling": "masked-image-modeling",
+        },
+    ),
+    "wav2vec2": (
+        "catalog.models.wav2vec2:Wav2Vec2",
+        {
+            "Wav2Vec2Model": None,
+            "Wav2Vec2ForCTC": "ctc",
+            "Wav2Vec2ForMaskedLM": "masked-lm",
+            "Wav2Vec2ForPreTraining": "pre-training",
+            "Wav2Vec2ForSequenceClassification": "audio-classification",
+            "Wav2Vec2ForAudioFrameClassification": "frame-classification",
+            "Wav2Vec2ForXVector": "speaker",
         },
     ),
     "whisper": (

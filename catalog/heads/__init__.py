@@ -7,9 +7,13 @@ from catalog.heads.double import CausalLMAndChoice
 from catalog.heads.image import FeatureMaps, MaskedImage, TeacherClassify
 from catalog.heads.language import CausalLM, MaskedLM, MaskedLMAndRelation, VocabTransform
 from catalog.heads.pair import DecoderLM, EncoderOnly, PairAnswerSpan, PairClassify, Seq2SeqLM
+from catalog.heads.project import ProjectImage, ProjectText
 from catalog.heads.span import AnswerSpan
+from catalog.heads.speaker import XVector
+from catalog.heads.speech import CTC, FrameContrast, FrameVocab
 
 __all__ = [
+    "CTC",
     "MIX_RULES",
     "AnswerSpan",
     "CausalLM",
@@ -23,6 +27,8 @@ __all__ = [
     "DenseTransform",
     "EncoderOnly",
     "FeatureMaps",
+    "FrameContrast",
+    "FrameVocab",
     "Head",
     "HeadSpec",
     "MaskedImage",
@@ -30,8 +36,11 @@ __all__ = [
     "MaskedLMAndRelation",
     "PairAnswerSpan",
     "PairClassify",
+    "ProjectImage",
+    "ProjectText",
     "Seq2SeqLM",
     "TeacherClassify",
     "VocabTransform",
+    "XVector",
     "mask_of",
 ]

@@ -33,10 +33,10 @@ class ResidualConv(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each place; [B, channels, H, W] -> same."""
+    """Layer normalisation over the channels of each place or frame; [B, channels, ...] -> same."""
 
     def forward(self, x):
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class Stage(nn.Module):

@@ -66,7 +66,9 @@ class Golden:
         salt, found = self.data["salt"], {}
         for name, shape, kind, scale in self.data["tensors"]:
             if kind != "buffer":
-                found[name] = torch.from_numpy(_KINDS[kind](uniform(salt, name, shape), scale)).reshape(shape)
+                found[name] = torch.from_numpy(np.asarray(_KINDS[kind](uniform(salt, name, shape), scale))).reshape(
+                    shape
+                )
             elif len(set((buffer := self.data["buffers"][name])["sample"])) == 1:
                 found[name] = torch.full(shape, buffer["sample"][0], dtype=getattr(torch, buffer["dtype"]))
         return found

@@ -15,7 +15,8 @@ from tests.support.export import Named
 ALL = [case for case in golden.cases() if case.data["class"] in registry.CLASSES]
 # one class stands for each model: the bare backbone, where it has a golden file
 CASES = {
-    case.data["model_type"]: case for case in sorted(ALL, key=lambda c: registry.CLASSES[c.data["class"]][1] is None)
+    registry.CLASSES[case.data["class"]][0]: case
+    for case in sorted(ALL, key=lambda c: registry.CLASSES[c.data["class"]][1] is None)
 }
 TEXT = {name: case for name, case in CASES.items() if {"input_ids", "attention_mask"} <= set(case.inputs)}
 each = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -111,6 +112,8 @@ def test_padding_on_either_side_changes_nothing(case, folder):
     extra = {}
     if "decoder_input_ids" in case.inputs:
         extra["decoder_input_ids"] = case.inputs["decoder_input_ids"][:1]
+    if "pixel_values" in case.inputs:
+        extra["pixel_values"] = case.inputs["pixel_values"][:1]
     pad = torch.full((1, 3), model.config.pad_id or 0)
     real, none = torch.ones_like(ids), torch.zeros(1, 3, dtype=torch.long)
     width = ids.shape[1]

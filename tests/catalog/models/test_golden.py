@@ -1,6 +1,7 @@
 """Every registered model gives the published numbers: outputs, loss and gradients, loaded from a published folder."""
 
 import math
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 import catalog
 from catalog import registry
 from catalog.checkpoints.plan import ties
+from catalog.configs import Config
 from tests.support import golden
 
 CASES = [case for case in golden.cases() if case.data["class"] in registry.CLASSES]
@@ -81,9 +83,13 @@ def _derived(case, mapping):
 
 
 def _same_config(one, other):
-    from dataclasses import replace
+    return _bare(one) == _bare(other)
 
-    return replace(one, extra={}) == replace(other, extra={})
+
+def _bare(config):
+    """Without ``extra``, in configurations inside it too."""
+    inner = {f.name: getattr(config, f.name) for f in fields(config)}
+    return replace(config, extra={}, **{name: _bare(c) for name, c in inner.items() if isinstance(c, Config)})
 
 
 def golden_read(folder):
