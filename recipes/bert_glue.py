@@ -45,7 +45,7 @@ def prepare(config: Any, say: Say) -> Prepared:
             decode=lambda row: f"{tokenizer.decode(row['input_ids'])} -> {named(row['labels'], glue.labels)}",
         ),
         about=f"{glue.about}   measured: {', '.join(glue.metrics)}; best by {metric}",
-        source=found.about,
+        source=f"{found.about}   data {found.train.digest[:6]}",
         weights=f"{weights}   vocabulary of {len(tokenizer):,}, {vocabulary}",
         use='python -m recipes.predict {folder} "a text"' + (' --pair "a second text"' if len(glue.text) > 1 else ""),
     )

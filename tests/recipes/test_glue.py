@@ -205,3 +205,22 @@ def test_generated_samples_are_what_the_grammar_makes(tmp_path, monkeypatch):
     made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.tsv")}
     kept = {p.relative_to(SAMPLES): p.read_bytes() for p in SAMPLES.rglob("*.tsv") if p.parent.name != "sentiment"}
     assert made == kept
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("task", "train", "dev", "first"),
+    [
+        ("sst2", 67_349, 872, ("it 's a charming and often affecting journey . ", 1)),
+        ("cola", 8_551, 516, ("somebody just left guess who", 1)),
+        ("mrpc", 3_668, 408, None),  # no dev split there: a tenth of 4,076 is held out
+        ("rte", 2_490, 277, None),
+        ("stsb", 5_749, 1_500, ("A man with a hard hat is dancing.", "A man wearing a hard hat is dancing.", 5.0)),
+    ],
+)
+def test_published_files(shared, task, train, dev, first):
+    found = read(task, shared / "data" / "text_classification" / task)
+    assert (len(found.train), {name: len(rows) for name, rows in found.evals.items()}) == (train, {"dev": dev})
+    parsed = values(task, found.evals["dev"])
+    assert first is None or parsed[0] == first
+    values(task, found.train)  # every label of the file is one of the task's
