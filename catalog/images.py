@@ -75,13 +75,13 @@ class Staged(Backbone):
         """The hidden states are the stem's map and each stage's."""
         return {"hidden_states": ("stages", f"stages.{len(self.stages) - 1}")}
 
-    def maps(self, pixel_values) -> list[Tensor]:
-        """The map of the stem and of each stage, [B, channels, H, W], the resolution falling."""
+    def maps(self, pixel_values, chosen) -> list[Tensor]:
+        """The maps [B, channels, H, W] of the stages ``chosen``, rising numbers of which 0 is the stem."""
         found = [self.embed(pixel_values)]
         for stage in self.stages:
             found.append(stage(found[-1]))
-        return found
+        return [found[n] for n in chosen]
 
     def forward(self, pixel_values):
-        last = self.maps(pixel_values)[-1]
+        (last,) = self.maps(pixel_values, [-1])
         return Encoded(last_hidden_state=last, pooler_output=self.pool(last) if self.pool is not None else None)

@@ -91,6 +91,14 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "DeiTForMaskedImageModeling": "masked-image-modeling",
         },
     ),
+    "dinov2": (
+        "catalog.models.dinov2:Dinov2",
+        {
+            "Dinov2Model": None,
+            "Dinov2ForImageClassification": "image-classification",
+            "Dinov2Backbone": "feature-maps",
+        },
+    ),
     "distilbert": (
         "catalog.models.distilbert:DistilBert",
         {

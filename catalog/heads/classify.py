@@ -24,15 +24,16 @@ class Classify(Head):
     """Encoded states of any backbone -> logits [B, labels].
 
     ``pool`` turns states [B, T, width] and the mask into [B, width] (``None``: the backbone's own ``pooler_output``);
-    ``transform`` is what the checkpoint has between pooling and the last linear layer. The loss is told by
-    ``config.problem``: squared error, cross entropy, or independent yes/no decisions.
+    ``transform`` is what the checkpoint has between pooling and the last linear layer, ``width`` what that layer takes
+    (``None``: the backbone's). The loss is told by ``config.problem``: squared error, cross entropy, or independent yes/no
+    decisions.
     """
 
-    def __init__(self, backbone, config, *, labels=None, pool=None, transform=None, dropout=0.0, bias=True):
+    def __init__(self, backbone, config, *, labels=None, pool=None, transform=None, width=None, dropout=0.0, bias=True):
         super().__init__(backbone, config)
         self.pool, self.transform = pool, transform or nn.Identity()
         self.drop = nn.Dropout(dropout)
-        self.out = nn.Linear(backbone.width, labels or len(config.labels), bias=bias)
+        self.out = nn.Linear(width or backbone.width, labels or len(config.labels), bias=bias)
 
     def forward(self, *inputs, labels=None, **more):
         encoded = self.backbone(*inputs, **more)

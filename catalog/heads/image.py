@@ -54,8 +54,8 @@ class MaskedImage(Head):
 class FeatureMaps(Head):
     """The maps [B, channels, H, W] of the stages ``config.features`` (``None``: the last), as dense tasks take them.
 
-    The backbone gives all by ``maps(pixel_values)`` and their channels by ``widths``; ``norm_eps``: each chosen map has a
-    layer norm of its own (``None``: none).
+    The backbone gives them by ``maps(pixel_values, chosen)`` and their channels by ``widths``; with ``norm_eps`` each
+    chosen map has a layer norm of its own (``None``: none).
     """
 
     targets = ()
@@ -63,13 +63,12 @@ class FeatureMaps(Head):
     def __init__(self, backbone, config, *, norm_eps=None):
         super().__init__(backbone, config)
         count = len(backbone.widths)
-        self.chosen = [n % count for n in ((-1,) if config.features is None else config.features)]
+        self.chosen = sorted(n % count for n in ((-1,) if config.features is None else config.features))
         normed = self.chosen if norm_eps is not None else ()
         self.norms = nn.ModuleDict({stage_name(n): ChannelNorm(backbone.widths[n], eps=norm_eps) for n in normed})
 
     def forward(self, pixel_values):
-        maps = self.backbone.maps(pixel_values)
-        named = [(stage_name(n), maps[n]) for n in self.chosen]
+        named = zip(map(stage_name, self.chosen), self.backbone.maps(pixel_values, self.chosen))
         return Mapped(feature_maps=tuple(self.norms[name](x) if name in self.norms else x for name, x in named))
 
     def terms(self, output, **targets):

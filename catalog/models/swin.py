@@ -159,12 +159,11 @@ class Swin(Staged):
         pixels = F.pad(pixels, (0, -pixels.shape[3] % wide, 0, -pixels.shape[2] % high))
         return self.embed(pixels, masked).unflatten(1, self.embed.patch.grid(pixels))
 
-    def maps(self, pixel_values):
-        x, found = self.stem(pixel_values), []
+    def maps(self, pixel_values, chosen):
+        found = [self.stem(pixel_values)]
         for stage in self.stages:
-            found.append(_channels_first(x))
-            x = stage(x)
-        return [*found, _channels_first(x)]
+            found.append(stage(found[-1]))
+        return [_channels_first(found[n]) for n in chosen]
 
     def forward(self, pixel_values, bool_masked_pos=None):
         states = self.norm(_tokens(self.stages(self.stem(pixel_values, bool_masked_pos))))

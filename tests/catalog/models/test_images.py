@@ -11,7 +11,7 @@ from tests.support import golden
 from tests.support.export import Named
 
 PAINTERS = [case for case in golden.cases("vit", "deit", "swin") if "MaskedImage" in case.name]
-EXTRACTORS = [case for case in golden.cases("resnet", "convnext", "swin") if case.name.endswith("Backbone")]
+EXTRACTORS = [case for case in golden.cases("resnet", "convnext", "swin", "dinov2") if case.name.endswith("Backbone")]
 
 
 def loaded(name, tmp_path, **how):
@@ -32,6 +32,20 @@ def test_a_larger_image_reads_resampled_positions(tmp_path):
     states = torch.cat([model.embed.front[0].weight.expand(2, -1, -1), model.embed.patch(pixels)], 1)
     states = states + torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], 1)
     torch.testing.assert_close(got, model.norm(model.layers(states)))
+
+
+@torch.no_grad()
+def test_gated_feed_forwards_and_features_of_another_size(tmp_path):
+    sizes = {"image": 32, "patch": 8, "width": 24, "depth": 2, "heads": 2, "gated": True, "features": (0, 2)}
+    model = catalog.build("dinov2", catalog.config("dinov2", **sizes), head="feature-maps", seed=0).eval()
+    assert model.backbone.layers[0].mlp.up.out_features == 64
+    again = catalog.load(catalog.save(model, tmp_path / "saved"))
+    pixels = torch.randn(1, 3, 24, 40)
+    stem, last = model(pixels).feature_maps
+    assert torch.equal(again(pixels).feature_maps[1], last)
+    states = model.backbone(pixels).last_hidden_state[:, 1:]
+    torch.testing.assert_close(last.flatten(2).transpose(1, 2), states)
+    assert stem.shape == (1, 24, 3, 5)
 
 
 @torch.no_grad()
