@@ -16,6 +16,9 @@ _HOMES = {
     "names_of": "catalog.registry",
     "card": "catalog.cards",
     "processor": "catalog.processors",
+    "generate": "catalog.generation.generate",
+    "stream": "catalog.generation.generate",
+    "Decoding": "catalog.generation.options",
 }
 
 __all__ = sorted(_HOMES)
