@@ -5,17 +5,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from catalog import registry
-from catalog.configs import Config, make
+from catalog import cards, registry
+from catalog.configs import Config, changed
 from catalog.errors import ConfigError
 
 
 def config(name: str, **ours: Any) -> Config:
-    """The configuration of a model, its defaults changed by fields in our words (``depth=4``).
+    """The configuration of a model or a published size (``"bert-large-uncased"``), changed by fields in our words (``depth=4``).
 
-    ``name`` is a model of the catalog. Raises UnknownModel, UnknownField or ConfigError, each naming what would do.
+    Raises UnknownModel, UnknownField or ConfigError, each naming what would do.
     """
-    return make(registry.config_class(name), ours)
+    return changed(_default(name)[1], ours)
+
+
+def _default(name: str) -> tuple[str, Config]:
+    """(model, configuration) of a model's or a published size's name."""
+    if name not in registry.MODELS:
+        size = cards.presets().get(name)
+        if size is None:
+            raise cards.unknown(name)
+        name, _, config = from_published(size.published(), name)
+        return name, config
+    return name, registry.config_class(name)()
 
 
 def read_config(path: str | Path) -> tuple[str, str | None, Config]:
@@ -42,6 +53,17 @@ def from_published(published: Mapping[str, Any], where: str = "config.json") -> 
     registry.require(name)
     if published.get("architectures"):
         name, head = registry.resolve(published["architectures"][0])
+        if registry.MODELS[name] != registry.MODELS[published["model_type"]]:
+            raise ConfigError(
+                f"{where}: model_type is '{published['model_type']}', but architectures has {published['architectures'][0]}, "
+                f"which is '{name}'; one of the two is wrong"
+            )
+    if published.get("quantization_config"):
+        method = dict(published["quantization_config"]).get("quant_method", "unnamed")
+        raise ConfigError(
+            f"{where}: quantization_config: the weights are quantised (method '{method}'), which the catalog does not read. "
+            "Take the repository that they were made from"
+        )
     return name, head, registry.page(name).CONFIG.read(published, registry.config_class(name), where)
 
 
@@ -56,14 +78,16 @@ def build(
 ):
     """A freshly initialised model: the backbone, or with ``head`` a task over it.
 
-    ``config`` defaults to the paper's base model; ``device`` may be ``"meta"`` (no memory, no values). With ``seed`` the
-    weights do not depend on what was drawn before. Raises UnknownModel or ConfigError.
+    ``name`` is a model or a published size (``"bert-large-uncased"``), whose configuration ``config`` replaces; ``device`` may
+    be ``"meta"`` (no memory, no values). With ``seed`` the weights do not depend on what was drawn before. Raises
+    UnknownModel or ConfigError.
     """
     import torch
 
     from catalog.layers.init import initialise
 
-    config = registry.config_class(name)() if config is None else config
+    name, default = _default(name)
+    config = default if config is None else config
     model = skeleton(name, config, head)
     if torch.device(device or "cpu").type == "meta":
         return model if dtype is None else model.to(dtype)
@@ -93,22 +117,28 @@ def skeleton(name: str, config: Config, head: str | None):
     return model
 
 
-def materialise(model, device, dtype) -> None:
-    """Give a meta model memory on ``device``; tied parameters stay one tensor, derived tables are computed anew."""
+def materialise(model, device, dtype, only: set[str] | None = None) -> None:
+    """Give a meta model memory on ``device``; tied parameters stay one tensor, derived tables are computed anew.
+
+    ``only``: full names of the parameters and buffers that get memory; ``None`` is all.
+    """
     import torch
 
     device = torch.device(device or "cpu")
     made: dict[int, torch.nn.Parameter] = {}
-    for module in model.modules():
+    for path, module in model.named_modules():
+        wanted = [
+            n for n in (*module._parameters, *module._buffers) if only is None or f"{path}.{n}".lstrip(".") in only
+        ]
         for name, parameter in module._parameters.items():
-            if parameter is not None and parameter.is_meta:
+            if name in wanted and parameter is not None and parameter.is_meta:
                 if id(parameter) not in made:
                     kind = dtype if dtype is not None and parameter.is_floating_point() else parameter.dtype
                     empty = torch.empty_like(parameter, device=device, dtype=kind)
                     made[id(parameter)] = torch.nn.Parameter(empty, requires_grad=parameter.requires_grad)
                 module._parameters[name] = made[id(parameter)]
         for name, buffer in module._buffers.items():
-            if buffer is not None and buffer.is_meta:
+            if name in wanted and buffer is not None and buffer.is_meta:
                 module._buffers[name] = torch.zeros_like(buffer, device=device)
     derive(model)
 

@@ -100,6 +100,14 @@ def rows() -> dict[str, str]:
     return {size.row: model for model in registry.names() for size in sizes(model)}
 
 
+def unknown(name: str) -> UnknownModel:
+    """The error for a name that is no model, no row and no published size, with close ones of each kind."""
+    known_rows = [row.lower().replace(" ", "-") for row in rows()]
+    near = closest(name.lower().replace(" ", "-"), dict.fromkeys([*registry.MODELS, *known_rows, *presets()]))
+    close = f" Close names: {', '.join(map(repr, near))}." if near else ""
+    return UnknownModel(f"no model, row or size '{name}' in the catalog.{close} All: python -m catalog list")
+
+
 def card(name: str) -> Card:
     """What a model, a row of the support table (``"FLAN-T5"``, ``"flan-t5"``) or a published size is.
 
@@ -111,9 +119,7 @@ def card(name: str) -> Card:
     if model is None and name in presets():
         model = presets()[name].model
     if model is None:
-        near = closest(wanted, [*registry.MODELS, *by_row, *presets()])
-        close = f" Close names: {', '.join(map(repr, near))}." if near else ""
-        raise UnknownModel(f"no model, row or size '{name}' in the catalog.{close} All: python -m catalog list")
+        raise unknown(name)
     data, own = _file(model), sizes(model)
     return Card(
         model=model,

@@ -3,7 +3,7 @@
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from catalog.errors import ConfigError, UnknownField, did_you_mean
@@ -233,8 +233,9 @@ def nested(published: str, kind: type[Config], table: ConfigMap, model_type: str
     return Field(published, lambda value: table.read(value, kind, published), write)
 
 
-def make(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """A configuration from our words. Raises UnknownField naming the nearest field, ConfigError on a wrong value."""
+def changed(config: Config, values: Mapping[str, Any]) -> Config:
+    """``config`` with fields in our words replaced. Raises UnknownField naming the nearest field, ConfigError on a wrong value."""
+    kind = type(config)
     known = [f.name for f in fields(kind)]
     for name in values:
         if name not in known:
@@ -242,4 +243,4 @@ def make(kind: type[Config], values: Mapping[str, Any]) -> Config:
                 f"{kind.__name__} has no field '{name}'{did_you_mean(name, known)} It has: {', '.join(known)}. "
                 "To read a published config.json: catalog.read_config(path)"
             )
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return replace(config, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 
-def load(source, head=None, *, framework="torch", dtype=None, device=None, new=(), revision=None):
+def load(
+    source, head=None, *, framework="torch", dtype=None, device=None, new=(), revision=None,
+    device_map=None, max_memory=None, offload_folder=None,
+):  # fmt: skip
     """The model of a checkpoint: in PyTorch, in evaluation mode; in ``"flax"`` an ``nnx.Module``; in ``"tf"`` a Keras model.
 
     source     a folder in the published layout (``config.json`` and weights of any framework), or a hub id
@@ -13,6 +16,10 @@ def load(source, head=None, *, framework="torch", dtype=None, device=None, new=(
     device     of a PyTorch model; the other frameworks place arrays themselves
     new        patterns of our names that may be absent from the file and then start fresh (``["out.*"]``)
     revision   of the hub repository
+    device_map      ``"auto"``, or path of a module -> device, ``"cpu"`` or ``"disk"``: a PyTorch model over several of them,
+                    through accelerate; blocks stay whole
+    max_memory      for ``"auto"``: device -> bytes or ``"2GiB"``; ``None`` is what is free
+    offload_folder  where parameters on the disk are kept
 
     Every missing, unexpected and misshapen tensor is listed in one LoadError, and nothing is loaded. MissingExtra names what
     to install where the framework is absent.
@@ -21,8 +28,12 @@ def load(source, head=None, *, framework="torch", dtype=None, device=None, new=(
         from catalog.errors import LoadError
         from catalog.ports import store
 
-        if device is not None:
-            raise LoadError(f"device={device!r}: {framework} places arrays itself; device is for PyTorch")
+        placing = {
+            "device": device, "device_map": device_map, "max_memory": max_memory, "offload_folder": offload_folder
+        }  # fmt: skip
+        for name, value in placing.items():
+            if value is not None:
+                raise LoadError(f"{name}={value!r}: {framework} places arrays itself; {name} is for PyTorch")
         return store.load(source, head, framework, dtype=dtype, new=new, revision=revision)
     from catalog import loading
 
@@ -30,7 +41,10 @@ def load(source, head=None, *, framework="torch", dtype=None, device=None, new=(
         import torch
 
         dtype = getattr(torch, dtype)
-    return loading.load(source, head, dtype=dtype, device=device, new=new, revision=revision)
+    return loading.load(
+        source, head, dtype=dtype, device=device, new=new, revision=revision,
+        device_map=device_map, max_memory=max_memory, offload_folder=offload_folder,
+    )  # fmt: skip
 
 
 def save(model, folder: str | Path, *, framework=None, processor=None, shard_bytes=5_000_000_000) -> Path:

@@ -5,16 +5,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from catalog import cards
 from catalog.building import derive, materialise, read_config, skeleton
 from catalog.checkpoints.plan import Plan, plan, ties
 from catalog.checkpoints.readers import Reader, open_folder
-from catalog.errors import LoadError
+from catalog.errors import LoadError, did_you_mean
 from catalog.layers.init import initialise
+from catalog.placement import Placement, place
 
 
 def load(
-    source: str | Path, head: str | None = None, *, dtype=None, device=None, new=(), revision=None, prefer=""
-):
+    source: str | Path, head: str | None = None, *, dtype=None, device=None, new=(), revision=None, prefer="",
+    device_map=None, max_memory=None, offload_folder=None,
+):  # fmt: skip
     """The model of a checkpoint, in evaluation mode.
 
     source    a folder in the published layout (``config.json`` and weights), or a hub id
@@ -23,19 +26,37 @@ def load(
     new       patterns of our names that may be absent from the file and then start fresh (``["out.*"]``)
     revision  of the hub repository
     prefer    the weight file to read where a folder holds several
+    device_map, max_memory, offload_folder   a model spread over devices: see :class:`catalog.placement.Placement`
 
     Every missing, unexpected and misshapen tensor is listed in one LoadError, and nothing is loaded. Tensors that belong to
     another head of the same architecture are left unread; ``model.loaded`` says which. Memory: the model plus one tensor.
+    Code in a folder (``auto_map``) is never run.
     """
+    if device_map is not None and device is not None:
+        raise LoadError("device and device_map both say where the model goes; give one of them")
+    if device_map is None and (max_memory is not None or offload_folder is not None):
+        raise LoadError('max_memory and offload_folder are for a model spread over devices; add device_map="auto"')
     folder = local_folder(source, revision)
     name, own, config = read_config(folder)
     head = own if head is None else None if head == "backbone" else head
     model = skeleton(name, config, head)
     reader = open_folder(folder, prefer)
     made = plan(model, reader, config, (new,) if isinstance(new, str) else tuple(new))
-    _fill(model, reader, made, config, dtype, torch.device(device or "cpu"))
+    device = torch.device(device or "cpu")
+    if device_map is None:
+        _fill(model, reader, made, config, dtype, device, lambda name, tensor: place(model, name, tensor.to(device)))
+    else:
+        placement = Placement(model, device_map, max_memory, offload_folder, _types(reader, made, dtype))
+        _fill(model, reader, made, config, dtype, device, placement.put)
+        placement.finish()
     model.loaded = made
     return model.eval()
+
+
+def _types(reader, made, dtype):
+    """The type that each of our tensors will have."""
+    return {ours: dtype if dtype is not None and kind.is_floating_point else kind
+            for step in made.steps for kind in [reader.dtype(made.files[step.published[0]])] for ours in step.ours}  # fmt: skip
 
 
 def local_folder(source: str | Path, revision: str | None = None) -> Path:
@@ -47,29 +68,31 @@ def local_folder(source: str | Path, revision: str | None = None) -> Path:
         raise LoadError(f"{source}: no such folder; a model folder holds config.json and its weights")
     from catalog.checkpoints.hub import fetch
 
-    return fetch(str(source), revision)
+    try:
+        return fetch(str(source), revision)
+    except LoadError as error:
+        known = cards.presets()
+        raise LoadError(f"{error}{'' if str(source) in known else did_you_mean(str(source), known)}") from None
 
 
-def _fill(model: nn.Module, reader: Reader, made: Plan, config, dtype, device) -> None:
-    """Read every tensor once and put it in place; tied parameters stay one tensor."""
+def _fill(model: nn.Module, reader: Reader, made: Plan, config, dtype, device, put) -> None:
+    """Read every tensor once and ``put`` it in place; of tied parameters the first that comes is all of them."""
     shared = ties(model)
-    copies = {copy for _, copy in made.copies}
-    checks, kept = [], {}
+    compared = {first for first, _ in made.copies} | {shared.get(ours, ours) for ours in made.tied.values()}
+    seen, wrong, kind = {}, [], dtype
     for step in made.steps:
-        tensors = [reader.read(made.files[name]) for name in step.published]
-        if step.op is not None:
-            tensors = step.op.load(tensors, config)
-        for name, tensor in zip(step.ours, tensors):
-            if dtype is not None and tensor.is_floating_point():
-                tensor = tensor.to(dtype)
-            if name in copies:
-                checks.append((shared[name], name, tensor))
-            else:
-                kept[shared.get(name, name)] = tensor
-                _place(model, shared.get(name, name), tensor.to(device))
+        for name, tensor in zip(step.ours, _values(reader, made, step, config, dtype)):
+            first = shared.get(name, name)
+            if first in seen:
+                wrong += [] if _same(seen[first], tensor) else [f"{name} and {first}"]
+                continue
+            put(first, tensor)
+            kind = kind or (tensor.dtype if tensor.is_floating_point() else None)
+            if first in compared:
+                seen[first] = tensor
     for copy, ours in made.tied.items():
-        checks.append((shared.get(ours, ours), copy, reader.read(made.files[copy])))
-    wrong = [f"{copy} and {first}" for first, copy, tensor in checks if not _same(kept[first], tensor)]
+        if not _same(seen[shared.get(ours, ours)], reader.read(made.files[copy])):
+            wrong.append(f"{copy} and {ours}")
     if wrong:
         raise LoadError(
             f"{reader.path}: tensors that are one in this model differ in the file: {'; '.join(wrong)}. "
@@ -77,22 +100,26 @@ def _fill(model: nn.Module, reader: Reader, made: Plan, config, dtype, device) -
         )
     _retie(model, shared)
     if made.fresh:
-        materialise(model, device, dtype or next(iter(kept.values())).dtype)
-        initialise(model, config.init_std, only=set(made.fresh))
+        fresh = set(made.fresh)
+        materialise(model, device, kind, only=fresh)
+        initialise(model, config.init_std, only=fresh)
+        state = model.state_dict()
+        for name in fresh - shared.keys():
+            put(name, state[name])
+        _retie(model, shared)
     derive(model)
+
+
+def _values(reader, made, step, config, dtype):
+    """Our tensors of one step; what was read for them is forgotten before the next step reads."""
+    tensors = [reader.read(made.files[name]) for name in step.published]
+    if step.op is not None:
+        tensors = step.op.load(tensors, config)
+    return [t.to(dtype) if dtype is not None and t.is_floating_point() else t for t in tensors]
 
 
 def _same(one, other):
     return one.shape == other.shape and torch.equal(one, other.to(one.dtype))
-
-
-def _place(model, name, tensor):
-    path, _, leaf = name.rpartition(".")
-    module = model.get_submodule(path)
-    if leaf in module._buffers:
-        module._buffers[leaf] = tensor
-    else:
-        module._parameters[leaf] = nn.Parameter(tensor, requires_grad=module._parameters[leaf].requires_grad)
 
 
 def _retie(model, shared):

@@ -37,6 +37,12 @@ def save(model, folder: str | Path, *, processor=None, shard_bytes: int = SHARD_
 def published_tensors(model) -> Iterator[tuple[str, Tensor]]:
     """Every weight of ``model`` under its published name, one rule at a time; of tied tensors only the first."""
     state, copies = model.state_dict(), ties(model)
+    away = [name for name, tensor in state.items() if tensor.is_meta]
+    if away:
+        raise SaveError(
+            f"{len(away)} tensors have no values here ({away[0]}, ...): they are on the disk, or the model was built on "
+            "'meta'. Load it without device_map to save it"
+        )
     mapping = registry.names_of_model(model)
     for step in mapping.steps([name for name in state if name not in copies], published=False):
         tensors = [state[name] for name in step.ours]

@@ -1,7 +1,7 @@
 """Published weight files as one thing: names with shapes, and tensors read one at a time.
 
-Only weights are read: safetensors by memory map, PyTorch's ``.bin`` through ``torch.load(weights_only=True)``. No code from
-a checkpoint is ever run.
+Only weights are read: safetensors, and PyTorch's ``.bin`` through ``torch.load(weights_only=True)``. No code from a
+checkpoint is ever run.
 """
 
 import json
@@ -29,31 +29,62 @@ class Reader(Protocol):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor by its published name."""
 
+    def dtype(self, name: str) -> torch.dtype:
+        """The file's type of one tensor."""
+
     def read(self, name: str) -> Tensor:
         """One tensor, in the file's own type."""
 
 
+_TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "C64": torch.complex64,
+}  # fmt: skip
+
+
 class SafetensorsReader:
-    """One or several safetensors files, memory-mapped; a tensor is read when it is asked for."""
+    """One or several safetensors files; a tensor is read when it is asked for, into memory of its own.
+
+    Not memory-mapped: a map's pages count as the process's memory beside whatever a tensor is cast or turned into, its
+    tensors stand on odd addresses, and a model that looks into a file suffers when the file is written over.
+    """
 
     def __init__(self, path: Path, files: list[Path]):
-        self.path, self._homes, self._shapes = path, {}, {}
+        self.path, self._homes, self._entries = path, {}, {}
         for file in files:
             try:
-                opened = safe_open(file, framework="pt")
+                with safe_open(file, framework="pt"):  # checks lengths, types, shapes and that nothing overlaps
+                    pass
+                opened = open(file, "rb", buffering=0)  # noqa: SIM115 - closed with this reader
             except FileNotFoundError:
                 raise LoadError(f"{file}: no such file; {path.name} names it") from None
             except (SafetensorError, OSError) as error:
                 raise LoadError(f"{file}: not a whole safetensors file ({error}); fetch or write it again") from None
-            for name in opened.keys():  # noqa: SIM118 - not a dictionary
-                self._homes[name] = opened
-                self._shapes[name] = tuple(opened.get_slice(name).get_shape())
+            size = int.from_bytes(opened.read(8), "little")
+            for name, entry in json.loads(opened.read(size)).items():
+                if name != "__metadata__":
+                    self._homes[name], self._entries[name] = (opened, file, 8 + size), entry
+                    if entry["dtype"] not in _TYPES:
+                        raise LoadError(f"{file}: {name} is of type {entry['dtype']}; read are {', '.join(_TYPES)}")
 
     def shapes(self):
-        return self._shapes
+        return {name: tuple(entry["shape"]) for name, entry in self._entries.items()}
+
+    def dtype(self, name):
+        return _TYPES[self._entries[name]["dtype"]]
 
     def read(self, name):
-        return self._homes[name].get_tensor(name)
+        opened, file, start = self._homes[name]
+        tensor = torch.empty(self._entries[name]["shape"], dtype=self.dtype(name))
+        left = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        opened.seek(start + self._entries[name]["data_offsets"][0])
+        while left:  # one call reads at most 2 GiB
+            count = opened.readinto(left)
+            if not count:
+                raise LoadError(f"{file}: ends within {name}; it was cut off while it was read")
+            left = left[count:]
+        return tensor
 
 
 class BinReader:
@@ -66,6 +97,9 @@ class BinReader:
 
     def shapes(self):
         return {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+
+    def dtype(self, name):
+        return self._tensors[name].dtype
 
     def read(self, name):
         return self._tensors.pop(name)  # given away, so that what is read twice over is never held twice
@@ -102,6 +136,9 @@ class ArrayReader:
 
     def shapes(self):
         return {name: array.shape for name, array in self._arrays.items()}
+
+    def dtype(self, name):
+        return getattr(torch, self._arrays[name].dtype.name)
 
     def read(self, name):
         array = np.ascontiguousarray(self._arrays[name])

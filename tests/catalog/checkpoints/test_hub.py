@@ -65,7 +65,11 @@ def test_what_is_fetched_is_what_loading_reads(hub, tmp_path):
     model = catalog.load("team/tiny")
     assert same(weights(model), weights(catalog.load(CASE.write(tmp_path / "local"))))
     got = {line.rpartition("/")[2] for line in hub.asked if line.startswith("GET") and "resolve" in line}
-    assert got == {"config.json", "model.safetensors", "vocab.txt"}  # no code, no other form of the weights, no subfolder
+    assert got == {
+        "config.json",
+        "model.safetensors",
+        "vocab.txt",
+    }  # no code, no other form of the weights, no subfolder
 
 
 def test_the_second_load_works_with_the_hub_away(hub, monkeypatch):
