@@ -12,6 +12,8 @@ from launchers.config.render import document
 from launchers.config.saved import NAME
 from launchers.config.schema import Config
 
+BEGUN = "log.jsonl"  # the trainer's; a run that was refused before it has none, and may be started again in its folder
+
 
 def launch(loaded: Loaded) -> float | None:
     """Give the run its folder, write its configuration there and run the recipe.
@@ -42,7 +44,7 @@ def run_folder(config: Config, text: str) -> Path:
 
 def begin(folder: Path, text: str) -> None:
     """Make the folder of a new run and write its configuration there. Raises ``OptionError``."""
-    if (folder / NAME).exists():
+    if (folder / NAME).exists() and (folder / BEGUN).exists():
         raise OptionError(f"run_dir={folder} holds a run", "", (f"to continue it: resume={folder}", "or name another"))
     try:
         folder.mkdir(parents=True, exist_ok=True)

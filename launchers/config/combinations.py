@@ -49,6 +49,7 @@ def refuse_combinations(values: Mapping[str, Any], composed: Composed) -> None:
             f"at most {steps}, or a share: schedule.warmup=6%",
         )
     sized = [name for name in composed.origins if name.startswith("model.config.") and _typed(composed, name)]
+    sized = [name for name in sized if not name.endswith("dropout")]
     if values["model.source"] is not None and sized:
         refuse(
             f"{sized[0]} beside {said('model.source')}: a checkpoint has the sizes of its config.json",

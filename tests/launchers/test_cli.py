@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -97,8 +98,17 @@ def test_a_run_goes_on_in_its_own_folder_and_keeps_what_is_written_there(recipe,
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(recipe, capsys):
     cli.main(["recipe=bert_glue", "run_dir=here"])
+    Path("here", "log.jsonl").touch()
     assert cli.main(["recipe=bert_glue", "run_dir=here"]) == 2
     assert "run_dir=here holds a run" in capsys.readouterr().err and len(recipe.seen) == 1
+
+
+def test_a_run_that_was_refused_before_its_first_step_can_be_started_again(recipe):
+    recipe.error = type("Known", (Exception,), {"exit_code": 3})("train.tsv:7: no label")
+    assert cli.main(["recipe=bert_glue", "run_dir=here"]) == 3
+    recipe.error = None
+    assert cli.main(["recipe=bert_glue", "run_dir=here", "seed=5"]) == 0
+    assert "seed: 5" in Path("here", "config.yaml").read_text()
 
 
 def test_a_folder_that_cannot_be_made_is_named(recipe, tmp_path, capsys):

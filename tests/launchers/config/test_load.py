@@ -199,7 +199,7 @@ def test_a_run_without_recipe_is_told_which_there_are():
         (["model.config.depth=4"], "model.config", SMALL | {"depth": 4}),
         (["model.config={depth: 4, act: relu}"], "model.config", SMALL | {"depth": 4, "act": "relu"}),
         (["~model.config.depth"], "model.config", {name: v for name, v in SMALL.items() if name != "depth"}),
-        (["model=bert-base", "model.source=null", "+model.config.dropout=0.2"], "model.config", {"dropout": 0.2}),
+        (["model=bert-base", "+model.config.dropout=0.2"], "model.config", {"dropout": 0.2}),
         (["model=bert-base", "model.name=roberta"], "model.name", "roberta"),
         (["+schedule=cosine"], "schedule.name", "cosine"),
         (["schedule=cosine"], "schedule.warmup", 0.06),
