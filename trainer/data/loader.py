@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Literal, NamedTuple
@@ -136,10 +136,19 @@ class Loader:
     def _take(self, epoch: int, item: Future | int) -> list[dict[str, torch.Tensor]]:
         began = time.perf_counter()
         try:
+            if isinstance(item, Future):
+                self._watch(item)
             made = item.result() if isinstance(item, Future) else self._maker.step(epoch, item)
             return [self._tensors(arrays) for arrays in made]
         finally:
             self.waited += time.perf_counter() - began
+
+    def _watch(self, item: Future) -> None:
+        """Wait for ``item``; a worker that died is told even where the pool itself misses it (CPython gh-94777)."""
+        while self.kind == "process" and not wait([item], timeout=2).done:
+            workers = list((self._pool._processes or {}).values())
+            if not workers or not all(worker.is_alive() for worker in workers):
+                raise BrokenProcessPool
 
     def _tensors(self, arrays: Arrays) -> dict[str, torch.Tensor]:
         made = tensors(arrays)
