@@ -60,6 +60,11 @@ def grid(image: int | tuple, patch: int | tuple) -> tuple[int, int]:
     return tuple(i // p for i, p in zip(pair(image), pair(patch)))
 
 
+def patch_map(states: Tensor, shape: tuple[int, int], front: int = 1) -> Tensor:
+    """The states of patches [B, front + rows * columns, width] as a map [B, width, rows, columns]."""
+    return states[:, front:].transpose(1, 2).unflatten(2, shape)
+
+
 class Staged(Backbone):
     """pixel_values [B, channels, H, W] -> last_hidden_state, the map of the last stage. A page builds ``embed``, ``stages``
     and ``pool``, and says by ``widths`` how many channels the stem and each stage have."""

@@ -177,6 +177,17 @@ class Mapped(Output):
 
 
 @output
+class PixelScored(Output):
+    """``logits`` [B, labels, H, W] of each place, and those of a second classifier that training listens to."""
+
+    loss: Tensor | None = None
+    logits: Tensor
+    auxiliary_logits: Tensor | None = None
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@output
 class TaughtScored(Output):
     """DeiT's two classifiers: ``logits`` [B, labels] is the mean of the other two."""
 

@@ -29,6 +29,15 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "BartForQuestionAnswering": "question-answering",
         },
     ),
+    "beit": (
+        "catalog.models.beit:Beit",
+        {
+            "BeitModel": None,
+            "BeitForImageClassification": "image-classification",
+            "BeitForMaskedImageModeling": "masked-image-modeling",
+            "BeitForSemanticSegmentation": "semantic-segmentation",
+        },
+    ),
     "bert": (
         "catalog.models.bert:Bert",
         {

@@ -3,8 +3,9 @@
 from catalog.heads.audio import MIX_RULES, ClassifyAudio, ClassifyFrames
 from catalog.heads.base import Head, HeadSpec, mask_of
 from catalog.heads.classify import Choice, Classify, ClassifyTokens, DenseTransform
+from catalog.heads.dense import ClassifyPixels, ConvClassifier
 from catalog.heads.double import CausalLMAndChoice
-from catalog.heads.image import FeatureMaps, MaskedImage, TeacherClassify
+from catalog.heads.image import FeatureMaps, MaskedImage, MaskedVisualTokens, TeacherClassify
 from catalog.heads.language import CausalLM, MaskedLM, MaskedLMAndRelation, VocabTransform
 from catalog.heads.pair import DecoderLM, EncoderOnly, PairAnswerSpan, PairClassify, Seq2SeqLM
 from catalog.heads.project import ProjectImage, ProjectText
@@ -22,7 +23,9 @@ __all__ = [
     "Classify",
     "ClassifyAudio",
     "ClassifyFrames",
+    "ClassifyPixels",
     "ClassifyTokens",
+    "ConvClassifier",
     "DecoderLM",
     "DenseTransform",
     "EncoderOnly",
@@ -34,6 +37,7 @@ __all__ = [
     "MaskedImage",
     "MaskedLM",
     "MaskedLMAndRelation",
+    "MaskedVisualTokens",
     "PairAnswerSpan",
     "PairClassify",
     "ProjectImage",

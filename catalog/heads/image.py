@@ -2,13 +2,14 @@
 
 from torch import nn
 
+from catalog import losses
 from catalog.errors import ConfigError
 from catalog.heads.base import Head
 from catalog.images import stage_name
 from catalog.layers.conv import ChannelNorm
 from catalog.layers.patch import pair
 from catalog.losses import Term
-from catalog.outputs import Mapped, Reconstructed, TaughtScored
+from catalog.outputs import Mapped, Reconstructed, Scored, TaughtScored
 
 
 class MaskedImage(Head):
@@ -49,6 +50,34 @@ class MaskedImage(Head):
         high, wide = pair(self.config.patch)
         squares = masked.bool().unflatten(1, (shape[2] // high, shape[3] // wide))
         return squares.repeat_interleave(high, 1).repeat_interleave(wide, 2)
+
+
+class MaskedVisualTokens(Head):
+    """Encoded patches -> logits [B, patches, vocab] of the visual token behind each. Bao et al., 2021 (arXiv:2106.08254).
+
+    labels are those of the hidden patches in order, [hidden], or one a patch, [B, patches], -100 where there is none.
+    """
+
+    targets = ("labels", "bool_masked_pos")
+
+    def __init__(self, backbone, config, *, norm):
+        super().__init__(backbone, config)
+        self.norm, self.out = norm, nn.Linear(backbone.width, config.vocab)
+
+    def forward(self, pixel_values, bool_masked_pos=None, *, labels=None):
+        states = self.backbone(pixel_values, bool_masked_pos).last_hidden_state
+        out = Scored(logits=self.out(self.norm(states)[:, 1:]))
+        out.loss = self.loss(out, labels=labels, bool_masked_pos=bool_masked_pos)
+        return out
+
+    def terms(self, output, *, labels, bool_masked_pos):
+        """One term, ``loss``."""
+        logits = output.logits if labels.dim() == 2 else output.logits[bool_masked_pos.bool()]
+        return {"loss": losses.cross_entropy(logits, labels)}
+
+    def counts(self, *, labels, bool_masked_pos):
+        """Labels that are not ignored."""
+        return {"loss": losses.count(labels)}
 
 
 class FeatureMaps(Head):

@@ -12,9 +12,10 @@ from catalog.layers.norms import FrozenBatchNorm2d, RMSNorm
 from catalog.layers.patch import GridPositions, ImageEmbed, MaskToken, PatchEmbed, QueryTokens
 from catalog.layers.pooling import DenseFirstToken, FirstToken, LastToken, MeanTokens
 from catalog.layers.positions import Alibi, BucketBias, InterleavedRotary, LearnedPositions, Rotary
+from catalog.layers.pyramid import OneScalePyramid, PooledScales, UperDecoder
 from catalog.layers.residual import DropPath, LayerScale, ScaledPreNorm, path_rates
 from catalog.layers.sinusoids import SinusoidPositions
-from catalog.layers.window import PatchMerge, WindowAttention, WindowBias
+from catalog.layers.window import PatchMerge, TokenWindowBias, WindowAttention, WindowBias
 
 __all__ = [
     "MLP",
@@ -40,9 +41,11 @@ __all__ = [
     "LearnedPositions",
     "MaskToken",
     "MeanTokens",
+    "OneScalePyramid",
     "Parallel",
     "PatchEmbed",
     "PatchMerge",
+    "PooledScales",
     "PostNorm",
     "PreNorm",
     "QueryTokens",
@@ -54,6 +57,8 @@ __all__ = [
     "Stack",
     "Stage",
     "TokenEmbedding",
+    "TokenWindowBias",
+    "UperDecoder",
     "WindowAttention",
     "WindowBias",
     "activation",

@@ -51,6 +51,30 @@ class WindowBias(nn.Module):
         nn.init.zeros_(self.table)
 
 
+class TokenWindowBias(nn.Module):
+    """A learned bias a head for each offset within a grid of patches, with a token in front: -> [1, heads, 1 + n, 1 + n].
+
+    The last three rows of the table are for the token to a patch, a patch to the token, and the token to itself.
+    Bao et al., 2021 (arXiv:2106.08254).
+    """
+
+    def __init__(self, grid, heads):
+        super().__init__()
+        self.grid = grid
+        self.table = nn.Parameter(torch.empty((2 * grid[0] - 1) * (2 * grid[1] - 1) + 3, heads))
+
+    def forward(self):
+        rows = self.table.shape[0]
+        index = F.pad(relative_index(*self.grid, self.grid, self.table.device), (1, 0), value=rows - 2)
+        index = F.pad(index, (0, 0, 1, 0), value=rows - 3)
+        corner = torch.zeros_like(index, dtype=torch.bool)
+        corner[0, 0] = True
+        return self.table[index.masked_fill(corner, rows - 1)].permute(2, 0, 1)[None]
+
+    def initialise(self, std):
+        nn.init.zeros_(self.table)
+
+
 class WindowAttention(Attention):
     """Attention within windows of ``window`` places a side, which ``shift`` moves against the map; [B, H, W, width] -> same.
 

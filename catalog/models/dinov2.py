@@ -12,7 +12,7 @@ from torch import nn
 from catalog.configs import Config, ConfigMap
 from catalog.errors import ConfigError
 from catalog.heads import Classify, FeatureMaps, HeadSpec
-from catalog.images import FEATURES, FEATURES_LEGACY, check_features, check_patches, grid, size
+from catalog.images import FEATURES, FEATURES_LEGACY, check_features, check_patches, grid, patch_map, size
 from catalog.layers import (
     MLP,
     Attention,
@@ -142,7 +142,7 @@ class Dinov2(Backbone):
         states = self.layers.states(self.embed(pixel_values))
         chosen = [self.norm(states[n]) if self.config.map_norm else states[n] for n in chosen]
         shape = self.embed.patch.grid(pixel_values)
-        return [x[:, 1:].transpose(1, 2).unflatten(2, shape) for x in chosen]
+        return [patch_map(x, shape) for x in chosen]
 
     def forward(self, pixel_values, bool_masked_pos=None):
         states = self.norm(self.layers(self.embed(pixel_values, bool_masked_pos)))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.layers import PatchMerge, WindowAttention
+from catalog.layers import PatchMerge, TokenWindowBias, WindowAttention
 from catalog.layers.init import initialise
 from catalog.layers.window import assemble, pad_to, partition, relative_index
 
@@ -89,3 +89,14 @@ def test_merging_lays_four_places_side_by_side():
     torch.testing.assert_close(got[0, 0, 1], merge.reduce.weight @ four)
     edge = torch.cat([x[0, 2, 0], torch.zeros(2), x[0, 2, 1], torch.zeros(2)])
     torch.testing.assert_close(got[0, 1, 0], merge.reduce.weight @ edge)
+
+
+def test_the_token_in_front_has_biases_of_its_own():
+    bias = TokenWindowBias((2, 3), 2)
+    table = torch.nn.init.normal_(bias.table)
+    got = bias()[0]
+    assert got.shape == (2, 7, 7) and table.shape == (3 * 5 + 3, 2)
+    assert torch.equal(got[:, 0, 0], table[17])
+    assert torch.equal(got[:, 0, 1:], table[15, :, None].expand(-1, 6))
+    assert torch.equal(got[:, 1:, 0], table[16, :, None].expand(-1, 6))
+    assert torch.equal(got[:, 1:, 1:], table[relative_index(2, 3, (2, 3))].permute(2, 0, 1))

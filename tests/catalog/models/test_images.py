@@ -79,6 +79,56 @@ def test_the_loss_of_painted_images_is_a_sum_over_hidden_pixels(case, tmp_path):
     assert model(inputs["pixel_values"]).loss is None
 
 
+def test_visual_tokens_are_learned_where_patches_are_hidden(tmp_path):
+    model, pixels = loaded("beit/BeitForMaskedImageModeling", tmp_path)
+    hidden = torch.zeros(2, 16, dtype=torch.bool)
+    hidden[0, [1, 5]], hidden[1, [0, 7, 9]] = True, True
+    ids = torch.tensor([3, 8, 39, 0, 5])
+    with torch.no_grad():
+        out = model(pixels, hidden, labels=ids)
+        want = F.cross_entropy(out.logits[hidden], ids)
+        torch.testing.assert_close(out.loss, want)
+        everywhere = torch.full((2, 16), -100).masked_scatter(hidden, ids)
+        torch.testing.assert_close(model(pixels, hidden, labels=everywhere).loss, want)
+    assert int(model.counts(labels=ids, bool_masked_pos=hidden)["loss"]) == 5
+
+
+@torch.no_grad()
+def test_biases_of_every_layer_and_shared_ones_add_up(tmp_path):
+    sizes = {"image": 32, "patch": 8, "width": 16, "depth": 3, "heads": 2, "hidden": 24, "taps": (0, 1, 2, 3)}
+    config = catalog.config("beit", **sizes, shared=True, relative=True, absolute=True, mean=False)
+    model = catalog.build("beit", config, seed=0).eval()
+    torch.nn.init.normal_(model.bias.table)
+    pixels = torch.randn(2, 3, 32, 32)
+    both = model(pixels)
+    torch.testing.assert_close(both.pooler_output, both.last_hidden_state[:, 0])
+    again = catalog.load(catalog.save(model, tmp_path / "saved"))
+    assert torch.equal(again(pixels).last_hidden_state, both.last_hidden_state)
+    for layer in model.layers:  # the shared table into each layer's own: the sum is the same
+        layer.attn.bias.table.copy_(model.bias.table)
+    model.bias.table.zero_()
+    torch.testing.assert_close(model(pixels).last_hidden_state, both.last_hidden_state)
+    with pytest.raises(ConfigError, match="3 x 4 patches, and this model's positions are for images of 32"):
+        model(pixels[:, :, :24])
+
+
+@torch.no_grad()
+def test_a_pixel_without_a_class_is_nobodys_target(tmp_path):
+    model, pixels = loaded("beit/BeitForSemanticSegmentation", tmp_path)
+    labels = torch.randint(0, 3, (2, 20, 24), generator=torch.Generator().manual_seed(0))
+    labels[0, :15] = 255
+    whole = model(pixels, labels=labels)
+    terms, counts = model.terms(whole, labels=labels), model.counts(labels=labels)
+    assert {name: int(term.count) for name, term in terms.items()} == {"loss": 600, "auxiliary": 600}
+    assert {name: int(count) for name, count in counts.items()} == {"loss": 600, "auxiliary": 600}
+    rows = [model.terms(model(pixels[i : i + 1]), labels=labels[i : i + 1]) for i in range(2)]
+    loss = sum(terms[k].weight * sum(row[k].total for row in rows) / counts[k] for k in terms)
+    torch.testing.assert_close(loss, whole.loss)
+    scores = F.interpolate(whole.logits, size=(20, 24), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(terms["loss"].total / 600, F.cross_entropy(scores, labels, ignore_index=255))
+    assert terms["auxiliary"].weight == 0.4
+
+
 @pytest.mark.parametrize("case", EXTRACTORS, ids=lambda case: case.name)
 def test_feature_maps_are_the_stages_that_were_chosen(case, tmp_path):
     folder = case.write(tmp_path / "published")
