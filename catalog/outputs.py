@@ -276,3 +276,30 @@ class Contrasted(Output):
     image_embeds: Tensor
     text_model_output: Encoded
     vision_model_output: Encoded
+
+
+@output
+class Detected(Output):
+    """``logits`` [B, queries, labels + 1] and ``pred_boxes`` [B, queries, 4] of the objects in images.
+
+    ``loss_dict`` holds the parts of the loss before they were weighted, and how far the number of objects is off.
+    """
+
+    loss: Tensor | None = None
+    loss_dict: dict[str, Tensor] | None = None
+    logits: Tensor
+    pred_boxes: Tensor
+    last_hidden_state: Tensor
+    decoder_hidden_states: Tensors | None = None
+    decoder_attentions: Tensors | None = None
+    cross_attentions: Tensors | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: Tensors | None = None
+    encoder_attentions: Tensors | None = None
+
+
+@output
+class Segmented(Detected):
+    """As Detected, with ``pred_masks`` [B, queries, H / 4, W / 4], the logits of each object's pixels."""
+
+    pred_masks: Tensor

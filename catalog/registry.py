@@ -108,6 +108,14 @@ PAGES: dict[str, tuple[str, dict[str, str | None]]] = {
             "Dinov2Backbone": "feature-maps",
         },
     ),
+    "detr": (
+        "catalog.models.detr:Detr",
+        {
+            "DetrModel": None,
+            "DetrForObjectDetection": "object-detection",
+            "DetrForSegmentation": "image-segmentation",
+        },
+    ),
     "distilbert": (
         "catalog.models.distilbert:DistilBert",
         {

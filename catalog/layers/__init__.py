@@ -14,7 +14,7 @@ from catalog.layers.pooling import DenseFirstToken, FirstToken, LastToken, MeanT
 from catalog.layers.positions import Alibi, BucketBias, InterleavedRotary, LearnedPositions, Rotary
 from catalog.layers.pyramid import OneScalePyramid, PooledScales, UperDecoder
 from catalog.layers.residual import DropPath, LayerScale, ScaledPreNorm, path_rates
-from catalog.layers.sinusoids import SinusoidPositions
+from catalog.layers.sinusoids import SinusoidGrid, SinusoidPositions
 from catalog.layers.window import PatchMerge, TokenWindowBias, WindowAttention, WindowBias
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "ResidualConv",
     "Rotary",
     "ScaledPreNorm",
+    "SinusoidGrid",
     "SinusoidPositions",
     "Stack",
     "Stage",
