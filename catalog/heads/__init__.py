@@ -3,7 +3,7 @@
 from catalog.heads.audio import MIX_RULES, ClassifyAudio, ClassifyFrames
 from catalog.heads.base import Head, HeadSpec, mask_of
 from catalog.heads.classify import Choice, Classify, ClassifyTokens, DenseTransform
-from catalog.heads.dense import ClassifyPixels, ConvClassifier
+from catalog.heads.dense import PIXEL_NAMES, ClassifyPixels, ConvClassifier
 from catalog.heads.double import CausalLMAndChoice
 from catalog.heads.image import FeatureMaps, MaskedImage, MaskedVisualTokens, TeacherClassify
 from catalog.heads.language import CausalLM, MaskedLM, MaskedLMAndRelation, VocabTransform
@@ -16,6 +16,7 @@ from catalog.heads.speech import CTC, FrameContrast, FrameVocab
 __all__ = [
     "CTC",
     "MIX_RULES",
+    "PIXEL_NAMES",
     "AnswerSpan",
     "CausalLM",
     "CausalLMAndChoice",

@@ -6,6 +6,7 @@ from catalog import losses
 from catalog.heads.base import Head
 from catalog.layers.conv import ConvNormAct
 from catalog.layers.pyramid import UperDecoder, resize
+from catalog.namemap import NameMap
 from catalog.outputs import PixelScored
 
 
@@ -57,3 +58,17 @@ class ClassifyPixels(Head):
     def _term(self, logits, labels):
         logits = resize(logits, labels.shape[1:]).permute(0, 2, 3, 1)
         return losses.cross_entropy(logits, labels, self.config.ignore)
+
+
+# how BEiT and those after it publish the parts of ClassifyPixels over one-scale maps
+PIXEL_NAMES = NameMap([
+    ("neck.up{4,2}.{k}.*", "fpn{1,2}.{k}.*"),
+    ("decoder.pooled.convs.{k}.{conv,norm}.*", "decode_head.psp_modules.{k}.1.{conv,bn}.*"),
+    ("decoder.pooled.merge.{conv,norm}.*", "decode_head.bottleneck.{conv,bn}.*"),
+    ("decoder.sides.{k}.{conv,norm}.*", "decode_head.lateral_convs.{k}.{conv,bn}.*"),
+    ("decoder.smooth.{k}.{conv,norm}.*", "decode_head.fpn_convs.{k}.{conv,bn}.*"),
+    ("decoder.merge.{conv,norm}.*", "decode_head.fpn_bottleneck.{conv,bn}.*"),
+    ("out.*", "decode_head.classifier.*"),
+    ("auxiliary.convs.{k}.{conv,norm}.*", "auxiliary_head.convs.{k}.{conv,bn}.*"),
+    ("auxiliary.out.*", "auxiliary_head.classifier.*"),
+])  # fmt: skip

@@ -10,17 +10,18 @@ from catalog.layers.embed import TokenEmbedding
 from catalog.layers.mlp import MLP, GatedMLP, activation
 from catalog.layers.norms import FrozenBatchNorm2d, RMSNorm
 from catalog.layers.patch import GridPositions, ImageEmbed, MaskToken, PatchEmbed, QueryTokens
-from catalog.layers.pooling import DenseFirstToken, FirstToken, LastToken, MeanTokens
+from catalog.layers.pooling import DenseFirstToken, FirstToken, LastToken, MeanPatches, MeanTokens
 from catalog.layers.positions import Alibi, BucketBias, InterleavedRotary, LearnedPositions, Rotary
 from catalog.layers.pyramid import OneScalePyramid, PooledScales, UperDecoder
 from catalog.layers.residual import DropPath, LayerScale, ScaledPreNorm, path_rates
 from catalog.layers.sinusoids import SinusoidGrid, SinusoidPositions
-from catalog.layers.window import PatchMerge, TokenWindowBias, WindowAttention, WindowBias
+from catalog.layers.window import BiasedAttention, PatchMerge, TokenWindowBias, WindowAttention, WindowBias
 
 __all__ = [
     "MLP",
     "Alibi",
     "Attention",
+    "BiasedAttention",
     "BucketBias",
     "Cache",
     "ChannelNorm",
@@ -40,6 +41,7 @@ __all__ = [
     "LayerScale",
     "LearnedPositions",
     "MaskToken",
+    "MeanPatches",
     "MeanTokens",
     "OneScalePyramid",
     "Parallel",

@@ -35,3 +35,14 @@ class DenseFirstToken(nn.Module):
 
     def forward(self, states, mask):
         return self.act(self.dense(mask.first(states)))
+
+
+class MeanPatches(nn.Module):
+    """norm(mean of the patches' states), [B, width]; the first token does not count."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, states, mask):
+        return self.norm(states[:, 1:].mean(1))

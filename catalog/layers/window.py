@@ -75,6 +75,20 @@ class TokenWindowBias(nn.Module):
         nn.init.zeros_(self.table)
 
 
+class BiasedAttention(Attention):
+    """Attention over patches, with keys that have no bias; what ``window`` gives, [1, heads, T, T] (``None``: nothing), is added
+    to the scores beside what is handed in."""
+
+    def __init__(self, width, heads, *, window=None, dropout=0.0):
+        super().__init__(width, heads, k_bias=False, dropout=dropout)
+        self.bias = window
+
+    def forward(self, x, *, bias=None, **context):
+        if self.bias is not None:
+            bias = self.bias() if bias is None else self.bias() + bias
+        return super().forward(x, bias=bias, **context)
+
+
 class WindowAttention(Attention):
     """Attention within windows of ``window`` places a side, which ``shift`` moves against the map; [B, H, W, width] -> same.
 

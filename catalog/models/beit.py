@@ -10,16 +10,17 @@ from torch import nn
 
 from catalog.configs import Config, ConfigMap
 from catalog.errors import ConfigError
-from catalog.heads import Classify, ClassifyPixels, ConvClassifier, HeadSpec, MaskedVisualTokens
+from catalog.heads import PIXEL_NAMES, Classify, ClassifyPixels, ConvClassifier, HeadSpec, MaskedVisualTokens
 from catalog.images import check_patches, grid, patch_map, several, size
 from catalog.layers import (
     MLP,
-    Attention,
+    BiasedAttention,
     FirstToken,
     GridPositions,
     ImageEmbed,
     LayerScale,
     MaskToken,
+    MeanPatches,
     OneScalePyramid,
     PatchEmbed,
     QueryTokens,
@@ -114,30 +115,6 @@ DROP = ["encoder.relative_position_bias.relative_position_index", f"{LAYER}.{IND
 NAMES = NameMap(RULES, prefix="beit.", drop=DROP)
 
 
-class BeitAttention(Attention):
-    """Attention with a bias of its own for each offset between patches, beside the one that is handed in."""
-
-    def __init__(self, width, heads, *, window=None, dropout=0.0):
-        super().__init__(width, heads, k_bias=False, dropout=dropout)
-        self.bias = window
-
-    def forward(self, x, *, bias=None, **context):
-        if self.bias is not None:
-            bias = self.bias() if bias is None else self.bias() + bias
-        return super().forward(x, bias=bias, **context)
-
-
-class MeanPatches(nn.Module):
-    """norm(mean of the patches' states), [B, width]; the first token does not count."""
-
-    def __init__(self, norm):
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, states, mask):
-        return self.norm(states[:, 1:].mean(1))
-
-
 class Beit(Backbone):
     """pixel_values [B, channels, H, W] -> last_hidden_state [B, 1 + patches, width], pooler_output [B, width].
 
@@ -164,7 +141,7 @@ class Beit(Backbone):
         window = TokenWindowBias(shape, c.heads) if c.relative else None
         scales = [LayerScale(c.width, c.scale) if c.scale > 0 else None for _ in range(2)]
         return ScaledPreNorm(
-            attn=BeitAttention(c.width, c.heads, window=window, dropout=c.attn_dropout),
+            attn=BiasedAttention(c.width, c.heads, window=window, dropout=c.attn_dropout),
             mlp=MLP(c.width, c.hidden, c.act), norm1=norm(), norm2=norm(), scale1=scales[0], scale2=scales[1],
             dropout=c.dropout, path=path,
         )  # fmt: skip
@@ -204,22 +181,11 @@ def _segment(b, c):
     )
 
 
-SEGMENT = NameMap([
-    ("neck.up{4,2}.{k}.*", "fpn{1,2}.{k}.*"),
-    ("decoder.pooled.convs.{k}.{conv,norm}.*", "decode_head.psp_modules.{k}.1.{conv,bn}.*"),
-    ("decoder.pooled.merge.{conv,norm}.*", "decode_head.bottleneck.{conv,bn}.*"),
-    ("decoder.sides.{k}.{conv,norm}.*", "decode_head.lateral_convs.{k}.{conv,bn}.*"),
-    ("decoder.smooth.{k}.{conv,norm}.*", "decode_head.fpn_convs.{k}.{conv,bn}.*"),
-    ("decoder.merge.{conv,norm}.*", "decode_head.fpn_bottleneck.{conv,bn}.*"),
-    ("out.*", "decode_head.classifier.*"),
-    ("auxiliary.convs.{k}.{conv,norm}.*", "auxiliary_head.convs.{k}.{conv,bn}.*"),
-    ("auxiliary.out.*", "auxiliary_head.classifier.*"),
-])  # fmt: skip
 HEADS = {
     "image-classification": HeadSpec(Classify, NameMap([("out.*", "classifier.*")]), backbone={"pool": True}),
     "masked-image-modeling": HeadSpec(
         lambda b, c: MaskedVisualTokens(b, c, norm=nn.LayerNorm(c.width, eps=c.norm_eps)),
         NameMap([("norm.*", "layernorm.*"), ("out.*", "lm_head.*")]), backbone={"pool": False},
     ),
-    "semantic-segmentation": HeadSpec(_segment, SEGMENT, backbone={"pool": False}),
+    "semantic-segmentation": HeadSpec(_segment, PIXEL_NAMES, backbone={"pool": False}),
 }  # fmt: skip
