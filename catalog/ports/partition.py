@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
 from catalog.errors import PortError
 from catalog.ports import ops
@@ -261,6 +262,7 @@ class _Open:
                 "catalog/ports/ops.py lists those they do"
             )
         made = node.meta["val"]
+        self._refuse_unknown(made, node)
         args = tuple(self.arg(a) for a in node.args)
         kwargs = {k: self.arg(v) for k, v in node.kwargs.items() if k not in _PLACEMENT}
         if name == "native_dropout" and node.args[2] is False:
@@ -276,6 +278,12 @@ class _Open:
                 if not buffer.startswith(prefix):
                     raise PortError(f"{self.all.where(self.part)} updates '{buffer}', a buffer outside it")
                 self.updates[buffer[len(prefix) :]] = self.values[value]
+
+    def _refuse_unknown(self, made, node):
+        if any(free_unbacked_symbols(m) for m in (made if isinstance(made, (list, tuple)) else [made])):
+            raise PortError(
+                f"{self.all.where(self.part)}: a size depends on data ({node.target}); use masks or a fixed capacity"
+            )
 
     def arg(self, arg):
         """An argument of ``torch.export`` as one of ours."""
@@ -307,10 +315,7 @@ class _Open:
     def size(self, node) -> Value:
         """A size, from a tensor at hand that has it, computed from others, or handed in by the caller."""
         expression = node.meta["val"].node.expr
-        if expression.free_symbols and any(str(s).startswith(("u", "zuf")) for s in expression.free_symbols):
-            raise PortError(
-                f"{self.all.where(self.part)}: a size depends on data ({node.target}); use masks or a fixed capacity"
-            )
+        self._refuse_unknown(node.meta["val"], node)
         if expression in self.sizes:
             return self.sizes[expression]
         for tensor, shape in self.shapes:
