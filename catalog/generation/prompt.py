@@ -36,78 +36,85 @@ def prompt(model, input_ids, attention_mask, decoder_input_ids, d: Decoding) -> 
         raise ConfigError(
             f"'{model.name}' is in training mode, where dropout changes the text: call model.eval() first"
         )
-    device = next(model.parameters()).device
-    inputs = torch.as_tensor(input_ids, device=device)
-    mask = None if attention_mask is None else torch.as_tensor(attention_mask, device=device).bool()
-    if isinstance(model, Seq2SeqLM):
-        ids, fixed, source = _pair(model, inputs, mask, decoder_input_ids, d)
-    elif decoder_input_ids is not None:
-        raise ConfigError(
-            f"'{model.name}' has no encoder: what the text begins with is input_ids, not decoder_input_ids"
-        )
-    else:
-        ids, fixed, source = _alone(inputs, mask), {}, None
+    ids, mask = _tensor(model, "input_ids", input_ids), _tensor(model, "attention_mask", attention_mask)
     config = model.config
     ends = as_ids(config.eos_id if d.eos_token_id is None else d.eos_token_id)
     pad = next((i for i in (d.pad_token_id, config.pad_id, *ends) if i is not None), 0)
-    given = ids if fixed else inputs
-    return Prompt(ids, given, fixed, source, ends, pad, _limit(model, ids.shape[1], d))
+    if isinstance(model, Seq2SeqLM):
+        source = _text(config, ids, mask) if not ids.is_floating_point() else None
+        opening = _opening(model, len(ids), decoder_input_ids, d)
+        limit = _limit(model, opening.shape[1], d)
+        return Prompt(opening, opening, _memory(model, ids, mask), source, ends, pad, limit)
+    if decoder_input_ids is not None:
+        raise ConfigError(
+            f"'{model.name}' has no encoder: what the text begins with is input_ids, not decoder_input_ids"
+        )
+    text = _text(config, ids, mask)
+    wrong = (text[:, :-1] >= 0) & (text[:, 1:] < 0)
+    if wrong.any() or (text[:, -1] < 0).any():
+        row = int((wrong.any(1) | (text[:, -1] < 0)).nonzero()[0])
+        raise ConfigError(
+            f"attention_mask: row {row} has padding behind its text, where the model would go on writing; "
+            "pad in front: tokenizer.having(padding_side='left')"
+        )
+    return Prompt(text, ids, {}, None, ends, pad, _limit(model, ids.shape[1], d))
 
 
-def _alone(ids, mask):
+def _tensor(model, name, value):
+    if value is None:
+        return None
+    at = next(model.parameters())
+    try:
+        value = torch.as_tensor(value, device=at.device)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}: no tensor ({error}); pad texts of different lengths: padding='longest'") from None
+    return value.to(at.dtype) if value.is_floating_point() else value
+
+
+def _text(config, ids, mask):
     """Ids [B, T] with -1 at padding."""
-    _check_ids("input_ids", ids)
-    if mask is None or bool(mask.all()):
+    _check_ids("input_ids", ids, config.vocab)
+    if mask is None:
         return ids
     if mask.shape != ids.shape:
         raise ConfigError(f"attention_mask {list(mask.shape)} is not of the shape of input_ids {list(ids.shape)}")
-    wrong = (mask[:, :-1] & ~mask[:, 1:]).any(1) | ~mask[:, -1]
-    if wrong.any():
-        raise ConfigError(
-            f"attention_mask: row {int(wrong.nonzero()[0])} has padding behind its text, where the model would go on writing; "
-            "pad in front: tokenizer.having(padding_side='left')"
-        )
-    return ids.masked_fill(~mask, -1)
+    return ids.masked_fill(mask == 0, -1)
 
 
-def _pair(model, inputs, mask, ids, d):
-    """Decoder ids [B, T], the encoder's states and mask, and its ids with -1 at padding where it reads ids."""
-    reads_ids = not inputs.is_floating_point()
-    if reads_ids:
-        _check_ids("input_ids", inputs)
-        if mask is not None and mask.shape != inputs.shape:
-            raise ConfigError(
-                f"attention_mask {list(mask.shape)} is not of the shape of input_ids {list(inputs.shape)}"
-            )
+def _memory(model, inputs, mask):
+    """The encoder's states, and the mask over them."""
     fixed = {"encoder_outputs": model.backbone.encode(inputs, mask).last_hidden_state}
-    if mask is not None:
-        fixed["attention_mask"] = mask
-    source = None if not reads_ids else inputs if mask is None else inputs.masked_fill(~mask, -1)
-    return _opening(model, inputs, ids, d), fixed, source
+    return fixed if mask is None else {**fixed, "attention_mask": mask}
 
 
-def _opening(model, inputs, ids, d):
-    """What the decoder's texts begin with [B, T]: the start token, then ``ids`` if any."""
+def _opening(model, count, ids, d):
+    """What the decoder's texts begin with [count, T]: the start token, then ``ids`` if any."""
     config = model.config
     starts = (d.decoder_start_token_id, config.decoder_start_id, d.bos_token_id, config.bos_id)
     start = next((i for i in starts if i is not None), None)
     if ids is None:
         if start is None:
             raise ConfigError(f"'{model.name}' does not say what a text begins with: give decoder_start_token_id")
-        return torch.full((len(inputs), 1), start, device=inputs.device)
-    ids = torch.as_tensor(ids, device=inputs.device)
-    _check_ids("decoder_input_ids", ids)
-    if len(ids) not in (1, len(inputs)):
-        raise ConfigError(f"decoder_input_ids has {len(ids)} rows, the encoder's input {len(inputs)}")
+        return torch.full((count, 1), start, device=next(model.parameters()).device)
+    ids = _tensor(model, "decoder_input_ids", ids)
+    _check_ids("decoder_input_ids", ids, config.vocab)
+    if len(ids) not in (1, count):
+        raise ConfigError(f"decoder_input_ids has {len(ids)} rows, the encoder's input {count}")
     if start is not None and (ids[:, 0] != start).all():
         ids = F.pad(ids, (1, 0), value=start)
-    return ids.expand(len(inputs), -1)
+    return ids.expand(count, -1)
 
 
-def _check_ids(name, ids):
+def _check_ids(name, ids, vocab):
     if ids.dim() != 2 or 0 in ids.shape or ids.is_floating_point():
         raise ConfigError(
             f"{name}: {ids.dtype} {list(ids.shape)} is no batch of ids [texts, tokens], one token at least"
+        )
+    wrong = (ids < 0) | (ids >= vocab)
+    if wrong.any():
+        row, at = wrong.nonzero()[0].tolist()
+        raise ConfigError(
+            f"{name}: row {row} has id {int(ids[row, at])} at {at}; the model's vocabulary has {vocab} tokens"
         )
 
 
