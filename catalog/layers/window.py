@@ -76,8 +76,8 @@ class TokenWindowBias(nn.Module):
 
 
 class BiasedAttention(Attention):
-    """Attention over patches, with keys that have no bias; what ``window`` gives, [1, heads, T, T] (``None``: nothing), is added
-    to the scores beside what is handed in."""
+    """Attention over patches, with keys that have no bias; what ``window`` gives, [1, heads, T, T] (``None``: nothing), is
+    added to the scores beside what is handed in."""
 
     def __init__(self, width, heads, *, window=None, dropout=0.0):
         super().__init__(width, heads, k_bias=False, dropout=dropout)
