@@ -107,7 +107,7 @@ def skeleton(name: str, config: Config, head: str | None):
     kind, page = registry.model_class(name), registry.page(name)
     if not isinstance(config, kind.config_class):
         raise ConfigError(f"{name} takes a {kind.config_class.__name__}, not a {type(config).__name__}")
-    with torch.device("meta"):
+    with torch.device("meta"), _undrawn():
         if head is None:
             model = kind(config)
         else:
@@ -115,6 +115,19 @@ def skeleton(name: str, config: Config, head: str | None):
             model = spec.build(kind(config, **spec.backbone), config)
     model.name, model.head = name, head
     return model
+
+
+def _undrawn():
+    """Within the block no normal numbers are drawn: for meta tensors PyTorch would import its compiler first (80 MB)."""
+    from torch import nn
+    from torch.overrides import TorchFunctionMode
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **kwargs)
+
+    return Undrawn()
 
 
 def materialise(model, device, dtype, only: set[str] | None = None) -> None:

@@ -234,7 +234,7 @@ def nested(published: str, kind: type[Config], table: ConfigMap, model_type: str
 
 
 def changed(config: Config, values: Mapping[str, Any]) -> Config:
-    """``config`` with fields in our words replaced. Raises UnknownField naming the nearest field, ConfigError on a wrong value."""
+    """``config`` with fields in our words replaced. Raises UnknownField with the nearest field, or ConfigError."""
     kind = type(config)
     known = [f.name for f in fields(kind)]
     for name in values:
