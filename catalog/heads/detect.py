@@ -53,7 +53,7 @@ class Detect(Head):
             terms = self.terms(out, labels=labels)
             floor = {name: term._replace(count=max(float(term.count), 1.0)) for name, term in terms.items()}
             out.loss = losses.mean(floor)
-            out.loss_dict = {name: term.total / term.count for name, term in floor.items()}
+            out.loss_dict = {name: term.total.detach() / term.count for name, term in floor.items()}
             out.loss_dict["cardinality_error"] = self._miscount(out, labels)
         return out
 
