@@ -5,6 +5,8 @@ checkpoint is ever run.
 """
 
 import json
+import math
+import mmap
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -76,7 +78,7 @@ class SafetensorsReader:
 
     def read(self, name):
         opened, file, start = self._homes[name]
-        tensor = torch.empty(self._entries[name]["shape"], dtype=self.dtype(name))
+        tensor = _memory(self._entries[name]["shape"], self.dtype(name))
         left = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
         opened.seek(start + self._entries[name]["data_offsets"][0])
         while left:  # one call reads at most 2 GiB
@@ -85,6 +87,14 @@ class SafetensorsReader:
                 raise LoadError(f"{file}: ends within {name}; it was cut off while it was read")
             left = left[count:]
         return tensor
+
+
+def _memory(shape, dtype):
+    """An empty tensor. A large one has pages of its own: what is read only to be cast goes back to the system at once."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < 1 << 20:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(mmap.mmap(-1, size), dtype=dtype).reshape(shape)
 
 
 class BinReader:
