@@ -4,14 +4,16 @@ Carion et al., 2020 (arXiv:2005.12872), section 4.4.
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catalog.heads.detect import Detect, match
+from catalog.layers.masks import Mask
 from catalog.losses import Term
-from catalog.outputs import Segmented
+from catalog.outputs import EncodedPair, Segmented
 
 
 class AttentionMaps(nn.Module):
@@ -69,10 +71,19 @@ class MaskMaps(nn.Module):
             nn.init.zeros_(conv.bias)
 
 
+class Seen(NamedTuple):
+    """What a backbone saw: ``maps`` fine to coarse, the last one ``projected`` [B, width, H, W], and where the image is."""
+
+    encoded: EncodedPair
+    maps: list[Tensor]
+    projected: Tensor
+    mask: Mask
+
+
 class DetectAndSegment(Detect):
     """As :class:`Detect`, and pred_masks [B, queries, H / 4, W / 4] (logits); ``labels`` also hold masks [n, H, W].
 
-    Of a backbone it uses ``look``, which gives the maps too. ``channels`` are those of its three finer maps, coarse to fine.
+    Of a backbone it uses ``look``, which gives a :class:`Seen`. ``channels`` are those of its three finer maps, coarse to fine.
     """
 
     def __init__(self, backbone, config, *, channels, heads, spread=1.0):

@@ -4,6 +4,7 @@ from torch import nn
 
 from catalog.layers.attend import attend
 from catalog.layers.attention import Attention
+from catalog.layers.blocks import Stack
 
 
 class PlacedAttention(Attention):
@@ -33,3 +34,14 @@ class PlacedCrossPostNorm(nn.Module):
         seen = self.cross(x, memory, mask=memory_mask, positions=positions, memory_positions=memory_positions)
         x = self.norm2(x + self.drop(seen))
         return self.norm3(x + self.drop(self.mlp(x)))
+
+
+class Side(nn.Module):
+    """Encoder or decoder: blocks, each skipped with probability ``skip`` in training, and the norm behind them, if any."""
+
+    def __init__(self, blocks, *, skip, norm=None):
+        super().__init__()
+        self.layers, self.norm = Stack(blocks, skip=skip), norm or nn.Identity()
+
+    def forward(self, x, *memory, **context):
+        return self.norm(self.layers(x, *memory, **context))

@@ -4,35 +4,25 @@ Carion et al., 2020, "End-to-End Object Detection with Transformers" (arXiv:2005
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
+from catalog.backbones import TIMM, cnn_rules, dilate
 from catalog.configs import Config, ConfigMap, nested
 from catalog.errors import ConfigError
 from catalog.heads import HeadSpec
 from catalog.heads.detect import Detect
-from catalog.heads.shapes import DetectAndSegment
-from catalog.layers import MLP, FrozenBatchNorm2d, PostNorm, SinusoidGrid, Stack, masks
-from catalog.layers.masks import Mask
-from catalog.layers.placed import PlacedAttention, PlacedCrossPostNorm
+from catalog.heads.shapes import DetectAndSegment, Seen
+from catalog.layers import MLP, FrozenBatchNorm2d, PostNorm, SinusoidGrid, masks
+from catalog.layers.placed import PlacedAttention, PlacedCrossPostNorm, Side
 from catalog.model import Backbone
 from catalog.models import resnet
 from catalog.models.resnet import Resnet, ResnetConfig
 from catalog.namemap import NameMap
 from catalog.outputs import EncodedPair
-
-# backbones that published files name after the timm library
-SMALL = {"block": "basic", "widths": (64, 128, 256, 512)}
-TIMM = {
-    "resnet18": ResnetConfig(**SMALL, depths=(2, 2, 2, 2)),
-    "resnet34": ResnetConfig(**SMALL, depths=(3, 4, 6, 3)),
-    "resnet50": ResnetConfig(),
-    "resnet101": ResnetConfig(depths=(3, 4, 23, 3)),
-    "resnet152": ResnetConfig(depths=(3, 8, 36, 3)),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +102,7 @@ def _side(side, norms):
     ]
 
 
-CNN = "backbone.conv_encoder.model."
+CNN = "backbone.conv_encoder.model"
 BODY = [
     ("{project,queries}.*", "{input_projection,query_position_embeddings}.*"),
     *_side("encoder", "norm1,norm2"),
@@ -121,47 +111,13 @@ BODY = [
     ("decoder.layers.{i}.norm2.*", "decoder.layers.{i}.encoder_attn_layer_norm.*"),
     ("decoder.norm.*", "decoder.layernorm.*"),
 ]
-BY_CONFIG = [(f"cnn.{rule.ours.text}", CNN + rule.published.text) for rule in resnet.NAMES.rules]
-BY_NAME = [
-    ("cnn.embed.0.{conv,norm}.*", CNN + "{conv1,bn1}.*"),
-    *(
-        (
-            f"cnn.stages.{i}.blocks.{{j}}.convs.{k}.{{conv,norm}}.*",
-            f"{CNN}layer{i + 1}.{{j}}.{{conv{k + 1},bn{k + 1}}}.*",
-        )
-        for i in range(4)
-        for k in range(3)
-    ),
-    *(
-        (f"cnn.stages.{i}.blocks.{{j}}.shortcut.{{conv,norm}}.*", f"{CNN}layer{i + 1}.{{j}}.downsample.{{0,1}}.*")
-        for i in range(4)
-    ),
-]
 
 
 def names(c: DetrConfig) -> NameMap:
     """The network under the transformer keeps the names of where it came from."""
-    return NameMap([*BODY, *(BY_NAME if c.timm else BY_CONFIG)], prefix="model.", drop=[CNN + "**.num_batches_tracked"])
-
-
-class Side(nn.Module):
-    """A stack and what stands behind it."""
-
-    def __init__(self, blocks, *, skip, norm=None):
-        super().__init__()
-        self.layers, self.norm = Stack(blocks, skip=skip), norm or nn.Identity()
-
-    def forward(self, x, *memory, **context):
-        return self.norm(self.layers(x, *memory, **context))
-
-
-class Seen(NamedTuple):
-    """What a head may want to know: ``maps`` fine to coarse, the last one ``projected`` [B, width, H, W], its mask."""
-
-    encoded: EncodedPair
-    maps: list[Tensor]
-    projected: Tensor
-    mask: Mask
+    return NameMap(
+        [*BODY, *cnn_rules("cnn", CNN, by_name=c.timm)], prefix="model.", drop=[CNN + ".**.num_batches_tracked"]
+    )
 
 
 class Detr(Backbone):
@@ -216,15 +172,6 @@ class Detr(Backbone):
         )
         encoded = EncodedPair(last_hidden_state=states, encoder_last_hidden_state=memory)
         return Seen(encoded, maps, projected, mask)
-
-
-def dilate(stage):
-    """Let a stage keep its resolution: no stride, and every later 3x3 convolution twice as wide."""
-    for conv in (m for m in stage.modules() if isinstance(m, nn.Conv2d)):
-        if conv.stride != (1, 1):
-            conv.stride = (1, 1)
-        elif conv.kernel_size == (3, 3):
-            conv.dilation = conv.padding = (2, 2)
 
 
 def _parts(c, hidden, norms):
