@@ -12,6 +12,7 @@ from catalog.checkpoints.readers import SAFETENSORS, SAFETENSORS_INDEX
 from catalog.errors import SaveError
 
 SHARD_BYTES = 5_000_000_000
+_SHARD, _SHARD_FILES, _ASIDE = "model-{:05}-of-{:05}.safetensors", "model-?????-of-?????.safetensors", ".shard-{}.tmp"
 
 
 def write_safetensors(
@@ -41,7 +42,7 @@ def write_safetensors(
 
 
 def _write(folder, number, batch):
-    path = folder / f".shard-{number}.safetensors.tmp"
+    path = folder / _ASIDE.format(number)
     try:
         save_file(batch, path, metadata={"format": "pt"})
         with open(path, "rb") as file:
@@ -53,18 +54,24 @@ def _write(folder, number, batch):
 
 
 def _publish(folder, shards, total):
-    count = len(shards)
-    names = [SAFETENSORS] if count == 1 else [f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    """Bring whole files to their names. Readers look at the index first, so it is what turns the old set into the new one."""
+    count, index = len(shards), folder / SAFETENSORS_INDEX
+    names = [SAFETENSORS] if count == 1 else [_SHARD.format(i + 1, count) for i in range(count)]
+    if count > 1 and any((folder / name).exists() for name in names):
+        index.unlink(
+            missing_ok=True
+        )  # the old set's names are the new one's: better no set for a moment than a mixed one
+        (folder / SAFETENSORS).unlink(missing_ok=True)
     for (path, _), name in zip(shards, names):
         os.replace(path, folder / name)
     if count == 1:
-        (folder / SAFETENSORS_INDEX).unlink(missing_ok=True)
-        return [folder / SAFETENSORS]
-    weight_map = {tensor: name for (_, held), name in zip(shards, names) for tensor in held}
-    write_text(
-        folder / SAFETENSORS_INDEX, json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2)
-    )
-    (folder / SAFETENSORS).unlink(missing_ok=True)
+        index.unlink(missing_ok=True)
+    else:
+        weight_map = {tensor: name for (_, held), name in zip(shards, names) for tensor in held}
+        write_text(index, json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2))
+    for path in (*folder.glob(_SHARD_FILES), folder / SAFETENSORS, *folder.glob(_ASIDE.format("*"))):
+        if path.name not in names:  # of the set before, or of a save that was killed
+            path.unlink(missing_ok=True)
     return [folder / name for name in names]
 
 
