@@ -42,8 +42,8 @@ class BeitConfig(Config):
     """
 
     vocab: int = 8192
-    image: int | tuple = 224
-    patch: int | tuple = 16
+    image: int | tuple[int, ...] = 224
+    patch: int | tuple[int, ...] = 16
     channels: int = 3
     width: int = 768
     depth: int = 12
@@ -60,8 +60,8 @@ class BeitConfig(Config):
     relative: bool = False
     shared: bool = False
     mean: bool = True
-    taps: tuple = (3, 5, 7, 11)
-    scales: tuple = (1, 2, 3, 6)
+    taps: tuple[int, ...] = (3, 5, 7, 11)
+    scales: tuple[int, ...] = (1, 2, 3, 6)
     aux: bool = True
     aux_weight: float = 0.4
     aux_width: int = 256

@@ -22,13 +22,13 @@ class ConvNextConfig(Config):
     image: int = 224
     channels: int = 3
     patch: int = 4
-    widths: tuple = (96, 192, 384, 768)
-    depths: tuple = (3, 3, 9, 3)
+    widths: tuple[int, ...] = (96, 192, 384, 768)
+    depths: tuple[int, ...] = (3, 3, 9, 3)
     act: str = "gelu"
     scale: float = 1e-6
     path: float = 0.0
     norm_eps: float = 1e-12  # of the last norm only
-    features: tuple | None = None
+    features: tuple[int, ...] | None = None
 
     def check(self):
         if len(self.widths) != len(self.depths):

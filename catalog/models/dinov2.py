@@ -38,8 +38,8 @@ class Dinov2Config(Config):
     """Sizes of DINOv2-base. ``ratio`` is that of an MLP's hidden width, ``scale`` where the factor on a branch starts,
     ``map_norm`` whether feature maps pass the last norm."""
 
-    image: int | tuple = 518
-    patch: int | tuple = 14
+    image: int | tuple[int, ...] = 518
+    patch: int | tuple[int, ...] = 14
     channels: int = 3
     width: int = 768
     depth: int = 12
@@ -53,7 +53,7 @@ class Dinov2Config(Config):
     scale: float = 1.0
     norm_eps: float = 1e-6
     map_norm: bool = True
-    features: tuple | None = None
+    features: tuple[int, ...] | None = None
 
     def check(self):
         if self.width % self.heads:

@@ -23,13 +23,13 @@ class ResnetConfig(Config):
 
     channels: int = 3
     stem: int = 64
-    widths: tuple = (256, 512, 1024, 2048)
-    depths: tuple = (3, 4, 6, 3)
+    widths: tuple[int, ...] = (256, 512, 1024, 2048)
+    depths: tuple[int, ...] = (3, 4, 6, 3)
     block: str = "bottleneck"
     act: str = "relu"
     first_stride: bool = False
     early: bool = False
-    features: tuple | None = None
+    features: tuple[int, ...] | None = None
 
     def check(self):
         if self.block not in BLOCKS:

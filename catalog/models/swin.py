@@ -32,12 +32,12 @@ from catalog.outputs import Encoded
 class SwinConfig(Config):
     """Sizes of Swin-tiny; ``width`` is that of the first stage, and doubles with each. ``stride`` as in ViT."""
 
-    image: int | tuple = 224
-    patch: int | tuple = 4
+    image: int | tuple[int, ...] = 224
+    patch: int | tuple[int, ...] = 4
     channels: int = 3
     width: int = 96
-    depths: tuple = (2, 2, 6, 2)
-    heads: tuple = (3, 6, 12, 24)
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    heads: tuple[int, ...] = (3, 6, 12, 24)
     window: int = 7
     ratio: float = 4.0  # of an MLP's hidden width
     act: str = "gelu"
@@ -46,7 +46,7 @@ class SwinConfig(Config):
     path: float = 0.1
     norm_eps: float = 1e-5
     stride: int = 32
-    features: tuple | None = None
+    features: tuple[int, ...] | None = None
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -36,8 +36,8 @@ from catalog.outputs import Encoded
 class VitConfig(Config):
     """Sizes of ViT-base. ``stride`` is the side of the squares of pixels that masked image modelling paints."""
 
-    image: int | tuple = 224
-    patch: int | tuple = 16
+    image: int | tuple[int, ...] = 224
+    patch: int | tuple[int, ...] = 16
     channels: int = 3
     width: int = 768
     depth: int = 12

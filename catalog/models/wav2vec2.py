@@ -38,9 +38,9 @@ class Wav2Vec2Config(Config):
     act: str = "gelu"
     norm_eps: float = 1e-5
     norm_first: bool = False
-    conv_sizes: tuple = (512,) * 7
-    conv_kernels: tuple = (10, 3, 3, 3, 3, 2, 2)
-    conv_strides: tuple = (5, 2, 2, 2, 2, 2, 2)
+    conv_sizes: tuple[int, ...] = (512, 512, 512, 512, 512, 512, 512)
+    conv_kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
     conv_norm: str = "group"
     conv_act: str = "gelu"
     conv_bias: bool = False
@@ -70,9 +70,9 @@ class Wav2Vec2Config(Config):
     ctc_zero_infinity: bool = False
     head_hidden: int = 256
     mixed: bool = False
-    delay_sizes: tuple = (512, 512, 512, 512, 1500)
-    delay_kernels: tuple = (5, 3, 3, 1, 1)
-    delay_dilations: tuple = (1, 2, 3, 1, 1)
+    delay_sizes: tuple[int, ...] = (512, 512, 512, 512, 1500)
+    delay_kernels: tuple[int, ...] = (5, 3, 3, 1, 1)
+    delay_dilations: tuple[int, ...] = (1, 2, 3, 1, 1)
     speaker_width: int = 512
     adapter: bool = False
     adapter_kernel: int = 3

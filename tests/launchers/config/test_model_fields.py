@@ -19,7 +19,9 @@ def test_fields_types_and_defaults_are_the_pages_own(name):
     hints, defaults = typing.get_type_hints(kind), {field.name: field.default for field in dataclasses.fields(kind)}
     found = {key.removeprefix(PREFIX): field for key, field in model_fields(name).items()}
     own = {field.name for field in dataclasses.fields(kind)} - COMMON
-    assert own - set(found) <= {name for name in own if "Mapping" in str(hints[name]) or "dict" in str(hints[name])}
+    assert own - set(found) <= {
+        name for name in own if any(word in str(hints[name]) for word in ("Mapping", "dict", "Config"))
+    }
     for field, entry in found.items():
         assert entry.key.type == hints[field]
         assert ast.literal_eval(entry.text) == defaults[field]
