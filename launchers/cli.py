@@ -1,12 +1,14 @@
 """The command line of ``train.py``: commands, launch and exit codes. Heavy packages are imported only to run."""
 
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 
-INTERRUPTED = 130  # stopped by ^C where there was nothing to save; the trainer's own stop exits 5
+STOPPED = 5  # by a signal, with everything saved
+INTERRUPTED = 130  # stopped by ^C where there was nothing to save
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,7 +36,7 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
 
     line = flags.split(argv)
     if line.help or not line.settings:
-        return partial(print, render.usage(read_tree(line.folders)))
+        return partial(show, render.usage(read_tree(line.folders)))
     if line.multirun:
         from launchers import sweep
 
@@ -42,12 +44,20 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
     loaded = load_line(line)
     verb, what = loaded.command
     if verb == "explain":
-        return partial(print, render.explain(loaded, what))
+        return partial(show, render.explain(loaded, what))
     if verb == "print":
-        return partial(print, render.document(loaded), end="")
+        return partial(show, render.document(loaded), end="")
     from launchers import local
 
     return partial(local.launch, loaded)
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Print ``text``; whoever stops reading early, as ``| head`` does, has seen enough."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it ends
 
 
 def report(error: Exception, ending: str = "") -> int:
@@ -56,5 +66,5 @@ def report(error: Exception, ending: str = "") -> int:
     if code is None:
         traceback.print_exception(error)
         return 1
-    print(f"error: {error}{ending}", file=sys.stderr)
+    print(f"{'stopped' if code == STOPPED else 'error'}: {error}{ending}", file=sys.stderr)
     return code

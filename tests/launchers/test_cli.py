@@ -121,7 +121,14 @@ def test_a_folder_that_cannot_be_made_is_named(recipe, tmp_path, capsys):
 def test_an_error_with_an_exit_code_is_printed_without_traceback(recipe, capsys, code):
     recipe.error = type("Known", (Exception,), {"exit_code": code})("train.tsv:7: no label")
     assert cli.main(["recipe=bert_glue"]) == code
-    assert capsys.readouterr().err == "error: train.tsv:7: no label\n"
+    assert capsys.readouterr().err == f"{'stopped' if code == 5 else 'error'}: train.tsv:7: no label\n"
+
+
+def test_a_reader_that_leaves_early_ends_the_program_quietly(root):
+    command = [sys.executable, str(root / "train.py"), "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        run.stdout.close()
+        assert (run.stderr.read(), run.wait()) == (b"", 0)
 
 
 def test_an_error_nobody_foresaw_keeps_its_traceback(recipe, capsys):
