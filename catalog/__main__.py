@@ -1,4 +1,4 @@
-"""``python -m catalog``: list what there is, show one model, check a folder.
+"""``python -m catalog``: list what there is, show one model, check a folder, convert between frameworks.
 
 Errors are one message and the exit code of the matter: 2 for a wrong name, 3 for files that are not what they say.
 """
@@ -51,10 +51,30 @@ def _list(options):
     known = sorted({cards.card(name).modality for name in registry.names()})
     _check("task", options.task, tasks)
     _check("modality", options.modality, known)
+    found = []
     for row, name in sorted(cards.rows().items(), key=lambda item: item[0].lower()):
         card = cards.card(name)
         if options.task in (None, *card.heads) and options.modality in (None, card.modality):
-            print(f"{row:24} {name:16} {card.modality:11} {', '.join(card.heads)}")
+            found.append((row, name, card.modality, " ".join(_SHORT.get(head, head) for head in card.heads)))
+    widths = [max(map(len, column)) for column in zip(("row", "model", "modality", ""), *found)]
+    for line in (("row", "model", "modality", "heads"), *found):
+        print("  ".join(f"{word:{width}}" for word, width in zip(line, widths)).rstrip())
+
+
+# Heads in a list's line; `show` has the full names, which --task and head= take.
+_SHORT = {
+    "sequence-classification": "classify",
+    "token-classification": "tokens",
+    "question-answering": "qa",
+    "multiple-choice": "choice",
+    "next-sentence": "next",
+    "pre-training": "pretrain",
+    "masked-lm": "mlm",
+    "causal-lm": "lm",
+    "seq2seq-lm": "seq2seq",
+    "image-classification": "image",
+    "audio-classification": "audio",
+}
 
 
 def _check(what, value, known):

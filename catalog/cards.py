@@ -28,6 +28,11 @@ class Preset:
     params_published: str
     config: Mapping[str, Any]
 
+    def memory(self, bytes_: int) -> str:
+        """What its parameters take at so many bytes each: ``"438 MB"``; ``"-"`` where no count is known."""
+        count = self.params or _count(self.params_published)
+        return "-" if count is None else f"{_short(count * bytes_, 'GB', 'MB', 'KB')}"
+
     def published(self) -> dict[str, Any]:
         """Its ``config.json`` as far as it shapes the network: the facts that differ from the page's defaults."""
         return {"model_type": self.model, "architectures": [self.published_class], **self.config}
@@ -55,7 +60,10 @@ class Card:
             "sizes",
         ]
         width = max((len(size.name) for size in self.sizes), default=0)
-        lines += [f"  {size.name:{width}}  {size.params_published:>8}  {size.row}" for size in self.sizes]
+        lines[-1] = f"{'sizes':{width}}    parameters      fp32      bf16  row"
+        for size in self.sizes:
+            memory = "".join(f"{size.memory(bytes_):>10}" for bytes_ in (4, 2))
+            lines.append(f"  {size.name:{width}}  {size.params_published:>10}{memory}  {size.row}")
         return "\n".join(lines)
 
 
@@ -81,13 +89,17 @@ def sizes(model: str) -> tuple[Preset, ...]:
     )
 
 
-def _short(count):
+def _short(count, *units):
     if count is None:
         return "-"
-    for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
+    for unit, size in zip(units or ("B", "M", "K"), (1e9, 1e6, 1e3)):
         if count >= size:
-            return f"{count / size:.3g}{unit}"
+            return f"{count / size:.3g}{' ' * bool(units)}{unit}"
     return str(count)
+
+
+def _count(short):
+    return None if short == "-" else int(float(short[:-1]) * {"B": 1e9, "M": 1e6, "K": 1e3}[short[-1]])
 
 
 def presets() -> dict[str, Preset]:

@@ -138,3 +138,35 @@ def test_no_file_names_a_machine_or_a_registry(root, tracked):
 def test_no_source_file_is_longer_than_400_lines(root, tracked):
     sizes = {path: len((root / path).read_bytes().splitlines()) for path in tracked if path.endswith(".py")}
     assert not {path: size for path, size in sizes.items() if size > 400}
+
+
+def code_lines(source):
+    """Lines of a source that are neither blank, nor comment alone, nor docstring."""
+    lines = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            lines |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    kept = enumerate(source.splitlines(), 1)
+    return sum(bool(text.strip()) and not text.strip().startswith("#") and number not in lines for number, text in kept)
+
+
+def test_a_model_is_about_a_page(root, tracked):
+    pages = {path: code_lines((root / path).read_text()) for path in tracked if path.startswith("catalog/models/")}
+    print(
+        f"pages {len(pages)}, median {sorted(pages.values())[len(pages) // 2]}, longest {max(pages.values())} lines of code"
+    )
+    assert not {path: count for path, count in pages.items() if count > 160}
+
+
+def test_no_shared_part_takes_more_than_ten_keywords(root, tracked):
+    crowded = {}
+    for path in tracked:
+        if path.startswith(("catalog/layers/", "catalog/heads/")) and path.endswith(".py"):
+            for kind in ast.walk(ast.parse((root / path).read_text())):
+                if isinstance(kind, ast.ClassDef):
+                    for made in kind.body:
+                        if isinstance(made, ast.FunctionDef) and made.name == "__init__":
+                            keywords = len(made.args.kwonlyargs) + len(made.args.defaults)
+                            if keywords > 10:
+                                crowded[f"{path}: {kind.name}"] = keywords
+    assert not crowded

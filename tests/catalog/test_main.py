@@ -13,7 +13,11 @@ from tests.support import golden
 def test_list_filters_by_task(capsys):
     assert main(["list", "--task", "question-answering"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("BERT ") for line in lines) and all("question-answering" in line for line in lines)
+    assert lines[0].split() == ["row", "model", "modality", "heads"]
+    assert any(line.startswith("BERT ") for line in lines[1:]) and all(" qa" in line for line in lines[1:])
+    assert not any(line.startswith("LLaMA ") for line in lines)
+    starts = {line.index(name) for line, name in ((line, line.split("  ")[-1].strip()) for line in lines)}
+    assert len(starts) == 1  # one column under the other
     assert main(["list", "--task", "question-answerin"]) == 2
     assert "did you mean 'question-answering'" in capsys.readouterr().err
 
@@ -23,6 +27,15 @@ def test_show_a_row(capsys):
     assert "arXiv:1810.04805" in capsys.readouterr().out
     assert main(["show", "HerBRT"]) == 2
     assert "'herbert'" in capsys.readouterr().err
+
+
+def test_show_tells_the_memory_of_every_size(capsys):
+    assert main(["show", "bert"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert (
+        "438 MB" in lines["bert-base-uncased"] and "219 MB" in lines["bert-base-uncased"]
+    )  # 109,482,240 at 4 and 2 bytes
+    assert "1.34 GB" in lines["bert-large-uncased"]
 
 
 def test_verify_tells_what_a_folder_holds(tmp_path, capsys):

@@ -29,7 +29,7 @@ print(json.dumps({"baseline": baseline, "peak": peak(), "seconds": seconds, "mod
 
 
 def load_in_a_process(folder: Path, model: str, dtype: str = "") -> dict[str, float]:
-    """Bytes: ``baseline`` with everything imported, ``peak`` after loading, ``model`` and its ``largest`` tensor; ``seconds``."""
+    """Bytes: ``baseline`` (all imported), ``peak`` after loading, ``model`` and its ``largest`` tensor; and ``seconds``."""
     if not Path("/proc/self/status").exists():
         pytest.skip("no /proc here to read the high-water mark of memory from")
     run = subprocess.run(

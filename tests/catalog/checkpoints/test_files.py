@@ -109,8 +109,8 @@ def test_what_is_loaded_does_not_hang_on_the_file(folder):
 def test_the_old_spelling_of_weight_norm_is_a_rename():
     spelling = NameMap(
         [("positions.{gain,direction}", "conv.parametrizations.weight.original{0,1}")],
-        legacy=[("**.weight_g", "**.parametrizations.weight.original0"), ("**.weight_v", "**.parametrizations.weight.original1")],
-    )  # fmt: skip
+        legacy=[(f"**.weight_{w}", f"**.parametrizations.weight.original{i}") for i, w in enumerate("gv")],
+    )
     assert [spelling.current(f"conv.weight_{w}") for w in "gv"] == [
         f"conv.parametrizations.weight.original{i}" for i in (0, 1)
     ]
