@@ -13,9 +13,10 @@ from typing import Literal
 class BatchOptions:
     """How sequences become batches. Exactly one of ``tokens`` and ``size`` is given."""
 
-    layout: Literal["unpadded", "bucketed", "padded"] = field(
+    layout: Literal["unpadded", "bucketed", "padded", "fixed"] = field(
         metadata={
-            "help": "unpadded: sequences end to end; bucketed: like lengths together; padded: all to batch.max_length",
+            "help": "unpadded: sequences end to end; bucketed: like lengths together; padded: all to batch.max_length; "
+            "fixed: like lengths together in a few shapes, for compiled models",
             "option": True,
         }
     )

@@ -16,6 +16,7 @@ from trainer.errors import DataError
 from trainer.options import BatchOptions
 
 WINDOW, WINDOW_ROWS = 64, 8192  # batches, and at least so many rows, that are sorted by length together
+HALVINGS = 3  # fixed shapes are max_length, half of it and so on, so many times
 
 
 class Epoch(NamedTuple):
@@ -34,7 +35,9 @@ class BatchPlan:
 
     Layouts: ``unpadded`` takes rows as they come until their tokens fill the budget; ``bucketed`` sorts a window of
     some thousand rows by length, cuts it so that the padded batch fits the budget and shuffles those batches; ``padded``
-    makes every row ``max_length`` wide. Within a batch rows are sorted by length, so that equal ones are neighbours.
+    makes every row ``max_length`` wide; ``fixed`` has a few widths (``widths``), each with one number of rows, and fills
+    up a width's last batch with shorter rows, so that all but one batch of an epoch have one of so many shapes and that
+    one's is the same in every epoch. Within a batch rows are sorted by length, so that equal ones are neighbours.
     DataError when a row is longer than ``max_length`` or the token budget.
     """
 
@@ -44,6 +47,8 @@ class BatchPlan:
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world}")
         self.lengths, self.options, self.seed, self.rank, self.world = lengths, options, seed, rank, world
+        halves = {max(8, -(-options.max_length // (8 << i)) * 8) for i in range(1, HALVINGS + 1)}
+        self.widths = np.array(sorted({width for width in halves if width < options.max_length} | {options.max_length}))
         self._order = Order(len(lengths), seed)
         self._known: dict[int, Epoch] = {}
         if len(lengths):
@@ -75,6 +80,12 @@ class BatchPlan:
         turn, place = np.divmod(np.arange(len(rows)), self.world)
         return rows[np.where(turn % 2 == 0, place, self.world - 1 - place) == self.rank]
 
+    def width(self, rows: np.ndarray) -> int | None:
+        """How wide the tensors of this batch are on every rank; None: as its longest row, or not padded."""
+        if self.options.layout not in ("padded", "fixed"):
+            return None
+        return int(self._width(self.lengths[rows].max(initial=0)))
+
     def worst(self) -> np.ndarray:
         """Rows of a batch as large as any epoch can bring: the longest ones, as many as fit, and what fits beside them."""
         longest, o = np.argsort(-self.lengths, kind="stable"), self.options
@@ -94,7 +105,7 @@ class BatchPlan:
         rows, starts, ends = self.epoch(epoch)
         if self.options.layout == "unpadded" or not len(rows):
             return 0.0
-        widths = self._width(self.lengths[rows[ends - 1]]).astype(np.int64)  # in buckets the last row is the longest
+        widths = self._width(self.lengths[rows[ends - 1]]).astype(np.int64)  # a padded batch ends with its longest
         return 1 - float(self.lengths.sum(dtype=np.int64)) / float((widths * (ends - starts)).sum())
 
     @property
@@ -103,7 +114,9 @@ class BatchPlan:
         identity means other rows."""
         o, lengths = self.options, np.ascontiguousarray(self.lengths, dtype="<i4")
         content = xxhash.xxh3_128_hexdigest(lengths.tobytes())
-        return digest(content, o.layout, o.tokens, o.size, o.max_length, o.accumulate, self.seed, WINDOW, WINDOW_ROWS)
+        return digest(
+            content, o.layout, o.tokens, o.size, o.max_length, o.accumulate, self.seed, WINDOW, WINDOW_ROWS, HALVINGS
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -118,6 +131,8 @@ class BatchPlan:
     def _make(self, epoch: int) -> Epoch:
         rows = self._order.index(epoch, np.arange(len(self)))
         lengths = self.lengths[rows].astype(np.int64)
+        if self.options.layout == "fixed":
+            return self._make_fixed(epoch, rows, lengths)
         if not len(rows) or (self.options.layout != "bucketed" and self.seed is not None):
             ends = self._cut(lengths)
             return Epoch(rows, _starts(ends), ends)
@@ -126,7 +141,24 @@ class BatchPlan:
             by_length = np.argsort(lengths[low:high], kind="stable")
             rows[low:high], lengths[low:high] = rows[low:high][by_length], lengths[low:high][by_length]
             ends.append(low + self._cut(lengths[low:high]))
-        ends = np.concatenate(ends)
+        return self._mixed(epoch, rows, np.concatenate(ends))
+
+    def _make_fixed(self, epoch: int, rows: np.ndarray, lengths: np.ndarray) -> Epoch:
+        """Widest first, each width's last batch filled up with the longest of what is left."""
+        fitting = np.searchsorted(self.widths, lengths)
+        left = np.concatenate([rows[fitting == k] for k in range(len(self.widths))])
+        counts, batches = np.bincount(fitting, minlength=len(self.widths)), []
+        for k in reversed(range(len(self.widths))):
+            size = self.options.size or self.options.tokens // int(self.widths[k])
+            wider = len(left) - int(counts[:k].sum())  # of this width or, taken already by a wider one, below zero
+            for _ in range(-(-max(0, wider) // max(1, size))):
+                batches.append(left[-size:])
+                left = left[:-size]
+        ends = np.cumsum([len(batch) for batch in batches], dtype=np.int64)
+        return self._mixed(epoch, np.concatenate([rows[:0], *map(self._sorted, batches)]), ends)
+
+    def _mixed(self, epoch: int, rows: np.ndarray, ends: np.ndarray) -> Epoch:
+        """The batches with these ends, in another order in each epoch."""
         mixed = Order(len(ends), self.seed).index(epoch, np.arange(len(ends)))
         return Epoch(rows, _starts(ends)[mixed], ends[mixed])
 
@@ -158,6 +190,8 @@ class BatchPlan:
         return np.array(ends, dtype=np.int64)
 
     def _width(self, longest):
+        if self.options.layout == "fixed":
+            return self.widths[np.searchsorted(self.widths, longest)]
         return np.full_like(longest, self.options.max_length) if self.options.layout == "padded" else longest
 
     def _sorted(self, rows: np.ndarray) -> np.ndarray:
@@ -169,11 +203,11 @@ class BatchPlan:
             raise DataError(
                 f"row {longest} has {length} tokens, batch.max_length is {o.max_length}: cut it when preparing"
             )
-        needed = o.max_length if o.layout == "padded" else length
+        needed = o.max_length if o.layout == "padded" else int(self._width(np.int64(length)))
         if o.tokens is not None and needed > o.tokens:
             raise DataError(
                 f"batch.tokens={o.tokens} does not hold one row of {needed} tokens"
-                + (f" (batch.layout=padded makes every row batch.max_length={o.max_length} wide)" if needed > length
+                + (f" (batch.layout={o.layout} makes rows as wide as that)" if needed > length
                    else f" (row {longest})")
                 + "; raise batch.tokens or lower batch.max_length"
             )  # fmt: skip

@@ -32,8 +32,8 @@ class Collate:
     """Batches of ``fields``; the first field per token tells the lengths.
 
     unpadded          fields per token [1, total], ``lengths`` [n] int64 of the rows, in order; no mask
-    bucketed, padded  fields per token [n, T] with ``attention_mask`` int64 [n, T], 1 for tokens; T is the longest row's
-                      length, or ``max_length``
+    all others        fields per token [n, T] with ``attention_mask`` int64 [n, T], 1 for tokens; T is the width that is
+                      given, else ``max_length`` in the padded layout, else the longest row's length
     all               fields per row [n] or [n, k]; ``rows`` int64 [n], the examples' numbers
     """
 
@@ -56,14 +56,17 @@ class Collate:
                 columns[field.name] = np.array(values)
         return tensors(self.arrays(columns, rows))
 
-    def arrays(self, columns: dict[str, Ragged | np.ndarray], rows: Sequence[int]) -> dict[str, np.ndarray]:
+    def arrays(
+        self, columns: dict[str, Ragged | np.ndarray], rows: Sequence[int], width: int | None = None
+    ) -> dict[str, np.ndarray]:
         """The same from whole columns (``Dataset.columns``) to arrays, cheap to pass between processes."""
         first = next(field.name for field in self.fields if field.per == "token")
         lengths, batch = columns[first].lengths, {}
         if self.options.layout == "unpadded":
             batch["lengths"] = lengths
         else:
-            width = self.options.max_length if self.options.layout == "padded" else int(lengths.max(initial=0))
+            longest = self.options.max_length if self.options.layout == "padded" else int(lengths.max(initial=0))
+            width = longest if width is None else width
             mask = np.arange(width) < lengths[:, None]
             batch["attention_mask"] = mask.astype(np.int64)
         for field in self.fields:

@@ -28,12 +28,13 @@ class Maker(NamedTuple):
 
     def step(self, epoch: int, step: int) -> list[Arrays]:
         """The micro batches of one optimizer step."""
-        return [self.batch(rows) for rows in self.plan.step(epoch, step)]
+        batches = self.plan.global_step(epoch, step)
+        return [self.batch(self.plan.share(rows), self.plan.width(rows)) for rows in batches]
 
-    def batch(self, rows: np.ndarray) -> Arrays:
+    def batch(self, rows: np.ndarray, width: int | None = None) -> Arrays:
         """One batch; an error becomes a DataError that names the row that causes it alone."""
         try:
-            return self.collate.arrays(self.dataset.columns(rows), rows)
+            return self.collate.arrays(self.dataset.columns(rows), rows, width)
         except Exception as error:
             for row in rows.tolist():
                 try:
@@ -110,7 +111,13 @@ class Loader:
     def worst(self) -> dict[str, torch.Tensor] | None:
         """The largest batch that any epoch can bring; None without rows."""
         rows = self.plan.worst()
-        return self._tensors(self._maker.batch(rows)) if len(rows) else None
+        return self._tensors(self._maker.batch(rows, self.plan.width(rows))) if len(self.plan) else None
+
+    def share(self, index: int, of: int) -> None:
+        """From now on hand out share ``index`` of ``of`` of every batch, which may be empty."""
+        if (self.plan.rank, self.plan.world) != (index, of):
+            self.close()  # processes hold a plan of their own
+            self.plan.rank, self.plan.world = index, of
 
     def close(self) -> None:
         """End the workers; a later epoch starts them again."""

@@ -25,7 +25,7 @@ budgets = st.one_of(
 )
 choices = st.builds(
     lambda layout, budget, accumulate: options(layout, accumulate=accumulate, **budget),
-    st.sampled_from(["unpadded", "bucketed", "padded"]),
+    st.sampled_from(["unpadded", "bucketed", "padded", "fixed"]),
     budgets,
     st.integers(1, 3),
 )
@@ -33,6 +33,8 @@ seeds = st.none() | st.integers(0, 2**32)
 
 
 def slots(lengths, rows, layout):
+    if layout == "fixed":
+        return min(width for width in (8, 16, MAX) if width >= lengths[rows].max(initial=0)) * len(rows)
     if layout == "padded":
         return MAX * len(rows)
     return lengths[rows].sum() if layout == "unpadded" else lengths[rows].max(initial=0) * len(rows)
