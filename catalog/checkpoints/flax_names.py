@@ -13,12 +13,12 @@ RECORD: dict[str, list[tuple[str, str]]] = {
 
 
 def paths(
-    shapes: Mapping[str, tuple[int, ...]], roles: Mapping[str, str], model: str
+    shapes: Mapping[str, tuple[int, ...]], roles: Mapping[str, str], model: str, architecture: str
 ) -> dict[str, tuple[str, tuple[int, ...] | None]]:
     """Where each published tensor stands in a Flax file: (path, order of axes). Counters of batches stand nowhere.
 
     ``shapes`` and ``roles`` (see :class:`catalog.ports.blueprint.Leaf`) by published PyTorch name. A model with batch
-    statistics keeps them beside its parameters.
+    statistics keeps them beside its parameters. ``architecture``, the published class, is not part of a Flax path.
     """
     found = {
         name: to_flax(name, roles[name], len(shape), model)

@@ -66,7 +66,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         here = tree
         for part in parts:
             here = here.setdefault(part, {})
-        here[last] = _chunked(np.ascontiguousarray(array).reshape(array.shape))
+        here[last] = _chunked(np.array(array, order="C"))
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(aside, "wb") as file:

@@ -16,11 +16,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from catalog.checkpoints import layout
 from catalog.errors import LoadError
 
 SAFETENSORS, SAFETENSORS_INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-FOREIGN = {"flax_model.msgpack": ("msgpack", "flax_names")}  # file -> the modules that read it and know its names
+# file -> the modules that read it and know its names
+FOREIGN = {"flax_model.msgpack": ("msgpack", "flax_names"), "tf_model.h5": ("h5", "tf_names")}
 
 
 class Reader(Protocol):
@@ -142,7 +144,9 @@ class ArrayReader:
         self.path, self._arrays = path, {}
         for name, array in arrays.items():
             published, axes = to_torch(name, array.ndim)
-            self._arrays[published] = array if axes is None else array.transpose(axes)
+            self._arrays[published] = layout.turned(array, axes)
+            if published.endswith(".running_mean"):  # other frameworks count no batches
+                self._arrays[published.removesuffix("running_mean") + "num_batches_tracked"] = np.zeros((), np.int64)
 
     def shapes(self):
         return {name: array.shape for name, array in self._arrays.items()}
@@ -151,7 +155,7 @@ class ArrayReader:
         return getattr(torch, self._arrays[name].dtype.name)
 
     def read(self, name):
-        array = np.ascontiguousarray(self._arrays[name])
+        array = np.array(self._arrays[name], order="C")
         if array.dtype.name == "bfloat16":
             return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
         return torch.from_numpy(array.copy())

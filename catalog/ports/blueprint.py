@@ -112,7 +112,7 @@ class Blueprint:
         for program in self.programs.values():
             arrays |= program.constants
         replace(
-            folder / CONSTANTS, lambda path: save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path)
+            folder / CONSTANTS, lambda path: save_file({k: np.array(v, order="C") for k, v in arrays.items()}, path)
         )
         replace(folder / FILE, lambda path: path.write_text(json.dumps(self.to_json()), encoding="utf-8"))
 

@@ -210,7 +210,7 @@ class _Partition:
         """A lifted constant of the program."""
         array = self.lifted[node.name].detach().cpu().numpy()
         name = "c" + digest([str(array.dtype), array.shape, array.reshape(-1).tolist()])
-        self.constants[name] = np.ascontiguousarray(array)
+        self.constants[name] = np.array(array, order="C")
         return Constant(name)
 
     def where(self, part: _Part) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from catalog.checkpoints import layout
+from catalog.checkpoints.computed import computed
 from catalog.errors import LoadError, MissingExtra, SaveError
 from catalog.ports.blueprint import FILE, Blueprint
 from catalog.ports.files import replace
@@ -100,8 +102,10 @@ def save(model, folder: str | Path, framework: str | None = None, *, processor=N
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SaveError(f"{folder}: cannot be made ({error.strerror})") from None
-    tensors = published(blueprint, values)
-    write(folder, tensors, _roles(blueprint), blueprint.model, framework)
+    tensors, roles = published(blueprint, values), _roles(blueprint)
+    if framework != "torch":
+        tensors |= computed(blueprint.model, blueprint.config, tensors)
+    write(folder, tensors, roles, blueprint.model, _class(blueprint), framework)
     dtype = next(array.dtype.name for array in tensors.values() if array.dtype.kind in "fV")
     text = json.dumps({**blueprint.config, "torch_dtype": dtype}, indent=2, sort_keys=True) + "\n"
     replace(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
@@ -113,7 +117,12 @@ def save(model, folder: str | Path, framework: str | None = None, *, processor=N
 
 
 def write(
-    folder: Path, tensors: Mapping[str, np.ndarray], roles: Mapping[str, str], model: str, framework: str
+    folder: Path,
+    tensors: Mapping[str, np.ndarray],
+    roles: Mapping[str, str],
+    model: str,
+    architecture: str,
+    framework: str,
 ) -> None:
     """Write published tensors, given in PyTorch's names and layout, as ``framework`` has them."""
     if framework == "torch":
@@ -124,16 +133,17 @@ def write(
         write_safetensors(folder, ((name, _tensor(torch, array)) for name, array in tensors.items()))
         return
     shapes = {name: array.shape for name, array in tensors.items()}
+    roles = dict.fromkeys(shapes, "embedding") | roles  # what no module holds is computed: a table
     arrays = {
-        path: tensors[name] if axes is None else tensors[name].transpose(axes)
-        for name, (path, axes) in import_module(_NAMES[framework]).paths(shapes, roles, model).items()
+        path: layout.turned(tensors[name], axes)
+        for name, (path, axes) in import_module(_NAMES[framework]).paths(shapes, roles, model, architecture).items()
     }
     file = import_module(_FILES[framework])
     file.write(folder / file.NAME, arrays)
 
 
 def _tensor(torch, array):
-    array = np.ascontiguousarray(array)
+    array = np.array(array, order="C")
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
     return torch.from_numpy(array.copy())
@@ -141,6 +151,10 @@ def _tensor(torch, array):
 
 def _roles(blueprint):
     return {name: blueprint.leaves[step.ours[0]].role for step in blueprint.published for name in step.published}
+
+
+def _class(blueprint):
+    return blueprint.config["architectures"][0]
 
 
 def published(blueprint: Blueprint, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -195,17 +209,20 @@ def _read(blueprint: Blueprint, path: Path, framework: str) -> dict[str, np.ndar
     """Our tensors from a weight file. Raises LoadError listing every missing, unexpected and misshapen one."""
     arrays = import_module(_FILES[framework]).read(path)
     shapes = {name: tuple(s) for step in blueprint.published for name, s in zip(step.published, step.shapes)}
-    places = import_module(_NAMES[framework]).paths(shapes, _roles(blueprint), blueprint.model)
+    tables = computed(blueprint.model, blueprint.config, shapes)
+    roles = _roles(blueprint) | dict.fromkeys(tables, "embedding")
+    shapes |= {name: table.shape for name, table in tables.items()}
+    places = import_module(_NAMES[framework]).paths(shapes, roles, blueprint.model, _class(blueprint))
     problems, known, tensors = [], set(), {}
     for name, (place, axes) in places.items():
         known.add(place)
-        wanted = shapes[name] if axes is None else tuple(shapes[name][a] for a in axes)
+        wanted = layout.shape(shapes[name], axes)
         if place not in arrays:
             problems.append(f"missing     {place}  {list(wanted)}")
         elif arrays[place].shape != wanted:
             problems.append(f"shape       {place}  file {list(arrays[place].shape)}, model {list(wanted)}")
         else:
-            tensors[name] = arrays[place] if axes is None else arrays[place].transpose(np.argsort(axes))
+            tensors[name] = layout.returned(arrays[place], axes)
     problems += [f"unexpected  {name}  {list(array.shape)}" for name, array in arrays.items() if name not in known]
     if problems:
         raise LoadError(
@@ -229,7 +246,7 @@ def convert(source: str | Path, folder: str | Path, framework: str) -> str:
         raise MissingExtra(
             'names and shapes are checked against the model\'s page, which needs PyTorch: pip install "trivium"'
         )
-    from catalog import building, loading
+    from catalog import building, loading, registry
     from catalog.checkpoints.plan import plan, ties
     from catalog.checkpoints.readers import open_folder
     from catalog.ports import export
@@ -242,7 +259,9 @@ def convert(source: str | Path, folder: str | Path, framework: str) -> str:
     steps = [step for step in made.steps if not all(n in copies and copies[n] in _given(made) for n in step.ours)]
     tensors = {n: _array(reader.read(made.files[n])) for step in steps for n in step.published}
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder, tensors, roles, name, framework)
+    if framework != "torch":
+        tensors |= computed(name, json.loads((source / "config.json").read_text(encoding="utf-8")), tensors)
+    write(folder, tensors, roles, name, registry.published_class(name, head), framework)
     if folder.resolve() != source.resolve():
         for path in source.iterdir():
             if path.suffix in _COPIED and not path.name.endswith(".index.json") and path.name != FILE:
