@@ -66,5 +66,7 @@ def report(error: Exception, ending: str = "") -> int:
     if code is None:
         traceback.print_exception(error)
         return 1
+    if int(os.environ.get("RANK", 0)) and (ending or code == STOPPED):
+        return code  # every process of torchrun meets the same, the first one says it
     print(f"{'stopped' if code == STOPPED else 'error'}: {error}{ending}", file=sys.stderr)
     return code

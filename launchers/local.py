@@ -11,6 +11,7 @@ from launchers.config.load import Loaded
 from launchers.config.render import document
 from launchers.config.saved import NAME
 from launchers.config.schema import Config
+from trainer.strategies import processes
 
 BEGUN = "log.jsonl"  # the trainer's; a run that was refused before it has none, and may be started again in its folder
 
@@ -24,12 +25,22 @@ def launch(loaded: Loaded) -> float | None:
     config = loaded.config
     if config.resume is None:
         text = document(loaded)
-        folder = run_folder(config, text)
-        begin(folder, text)
+        folder = together(config, text)
         config = dataclasses.replace(config, run_dir=str(folder))
     from recipes.run import run  # heavy: only for a configuration that is known to be good
 
     return run(config)
+
+
+def together(config: Config, text: str) -> Path:
+    """The folder of a new run, made by the first of the processes that torchrun started."""
+    if processes.world() > 1:
+        processes.join()
+    folder = None
+    if processes.rank() == 0:
+        folder = run_folder(config, text)
+        begin(folder, text)
+    return processes.gather(folder)[0]
 
 
 def run_folder(config: Config, text: str) -> Path:

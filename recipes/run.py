@@ -11,6 +11,7 @@ from recipes.prepared import describe_data
 from trainer.console import Console
 from trainer.lines import parameters
 from trainer.loop import Trainer
+from trainer.strategies import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,7 +22,7 @@ def run(config: Any, console: Console | None = None) -> float | None:
     ``config`` is a checked configuration (``launchers.config.schema.Config``) whose ``run_dir`` is a folder. Raises the
     errors of catalog and trainer, each with an ``exit_code`` and a message that is complete.
     """
-    folder, console = Path(config.run_dir), console or Console()
+    folder, console = Path(config.run_dir), console or Console(quiet=processes.rank() > 0)
     recipe = import_module(f"recipes.{config.recipe}")
     console.say("run", identity(config, recipe.SCALES))
     made = recipe.prepare(config, lambda line: console.say("data", line))
@@ -34,7 +35,9 @@ def run(config: Any, console: Console | None = None) -> float | None:
     )  # fmt: skip
     result = trainer.fit(resume=config.resume is not None)
     step = trainer.load_best()
-    target = catalog.save(made.model, folder / "model", processor=made.processor)
+    target = folder / "model"
+    if processes.rank() == 0:
+        catalog.save(made.model, target, processor=made.processor)
     which = "the last model" if step is None else f"the best model (step {step:,})"
     console.say("saved", f"{target}   {which} with its tokenizer, in the published layout")
     console.say("use", made.use.format(folder=target))

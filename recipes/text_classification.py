@@ -16,12 +16,13 @@ from trainer.data.collate import Field
 from trainer.data.rows import RowError
 from trainer.task import Batch
 
+ALONE = {"sync_on_compute": False}  # the trainer joins what processes have seen
 METRICS = {  # name -> from the number of classes; all are the larger the better
-    "accuracy": lambda classes: MulticlassAccuracy(classes, average="micro"),
-    "f1": lambda classes: BinaryF1Score(),  # of class 1, as published for MRPC and QQP
-    "matthews": lambda classes: MulticlassMatthewsCorrCoef(classes),
-    "pearson": lambda classes: PearsonCorrCoef().set_dtype(torch.float64),
-    "spearman": lambda classes: SpearmanCorrCoef().set_dtype(torch.float64),
+    "accuracy": lambda classes: MulticlassAccuracy(classes, average="micro", **ALONE),
+    "f1": lambda classes: BinaryF1Score(**ALONE),  # of class 1, as published for MRPC and QQP
+    "matthews": lambda classes: MulticlassMatthewsCorrCoef(classes, **ALONE),
+    "pearson": lambda classes: PearsonCorrCoef(**ALONE).set_dtype(torch.float64),
+    "spearman": lambda classes: SpearmanCorrCoef(**ALONE).set_dtype(torch.float64),
 }
 
 
@@ -159,7 +160,29 @@ class Scores:
             warnings.simplefilter("ignore")
             return {name: float(metric.compute()) for name, metric in self.metrics.items()}
 
+    def state(self) -> dict[str, dict[str, Any]]:
+        """The sums or numbers of each metric; none of one that has seen no row."""
+        seen = {name: metric for name, metric in self.metrics.items() if metric.update_called}
+        return {name: {field: _on_cpu(value) for field, value in m.metric_state.items()} for name, m in seen.items()}
+
+    def merge(self, states: Sequence[dict[str, dict[str, Any]]]) -> None:
+        """Sums are added, numbers joined; a correlation's moments are kept side by side and joined when computed."""
+        for name, metric in self.metrics.items():
+            seen = [state[name] for state in states if name in state]
+            for field, value in metric.metric_state.items() if seen else ():
+                each = [state[field] for state in seen]
+                if isinstance(value, list):
+                    joined = [number.to(metric.device) for numbers in each for number in numbers]
+                else:
+                    joined = torch.stack([number.to(metric.device) for number in each])
+                    joined = joined.flatten() if name == "pearson" else joined.sum(0)
+                setattr(metric, field, joined)
+
     def reset(self) -> None:
         """Forget all rows."""
         for metric in self.metrics.values():
             metric.reset()
+
+
+def _on_cpu(value: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    return [number.cpu() for number in value] if isinstance(value, list) else value.cpu()

@@ -46,6 +46,7 @@ def evaluate(
     ``poll`` is called before each batch and may raise to leave early. Raises :class:`DataError` when the feed leaves
     out a row or gives one twice, for then no figure would be that of the data set.
     """
+    feed.share(*strategy.shard_of_batch())
     seen = np.zeros(len(feed.dataset), dtype=np.int64)
 
     def counted() -> Iterator[Batch]:
@@ -55,49 +56,65 @@ def evaluate(
             yield batch
 
     found = measure(model, task, counted(), strategy)
-    check_rows(seen)
+    check_rows(total_rows(seen, strategy))
     return found
 
 
 def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strategy) -> Evaluated:
-    """Metrics of ``model`` over the batches given, whichever they are."""
+    """Metrics of ``model`` over the batches given, whichever they are: each process gives its shares of the same ones."""
     metrics, sums, rows = task.new_metrics(), {}, 0
     with aside(model, strategy.device):
         for batch in some:
             rows, counts = rows + len(batch["rows"]), task.counts(model, batch)
+            for name, count in counts.items():
+                total, before = sums.get(name, (0.0, 0.0))
+                sums[name] = (total, before + float(count))
+            if not len(batch["rows"]):
+                continue
             batch = to_device(batch, strategy.device)
             with strategy.precision.autocast():
                 output, terms = task.terms(model, batch)
             metrics.update(output, batch)
             for name, term in terms.items():
-                total, count = sums.get(name, (0.0, 0.0))
-                sums[name] = (total + term.weight * widened(term.total).double(), count + float(counts[name]))
-    loss = sum(float(total) / max(count, 1.0) for total, count in sums.values())
-    return Evaluated({"loss": loss, **metrics.compute()}, rows)
+                total, count = sums[name]
+                sums[name] = (total + term.weight * widened(term.total).double(), count)
+    numbers = [float(number) for name in sorted(sums) for number in sums[name]]
+    *numbers, rows = strategy.total(torch.tensor([*numbers, rows], dtype=torch.float64)).tolist()
+    loss = sum(total / max(count, 1.0) for total, count in zip(numbers[::2], numbers[1::2]))
+    if strategy.shard_of_batch()[1] > 1:
+        metrics.merge(strategy.gather(metrics.state()))
+    return Evaluated({"loss": loss, **metrics.compute()}, int(rows))
 
 
 def predict(model: nn.Module, task: Task, feed: Feed, strategy: Strategy) -> list[Any]:
     """The task's prediction for every row of ``feed``, in the order of the data set."""
-    answers: list[Any] = [None] * len(feed.dataset)
-    seen = np.zeros(len(answers), dtype=np.int64)
+    feed.share(*strategy.shard_of_batch())
+    answers: dict[int, Any] = {}
+    seen = np.zeros(len(feed.dataset), dtype=np.int64)
     with aside(model, strategy.device):
         for batch in batches(feed):
-            rows = batch["rows"].tolist()
+            if not (rows := batch["rows"].tolist()):
+                continue
             with strategy.precision.autocast():
                 found = task.predict(model, to_device(without(batch, task.targets), strategy.device))
             if len(found) != len(rows):
                 raise DataError(f"the task gave {len(found)} predictions for a batch of {len(rows)} rows")
             np.add.at(seen, rows, 1)
-            for row, answer in zip(rows, found):
-                answers[row] = answer
-    check_rows(seen)
-    return answers
+            answers.update(zip(rows, found))
+    check_rows(total_rows(seen, strategy))
+    whole = {row: answer for share in strategy.gather(answers) for row, answer in share.items()}
+    return [whole[row] for row in range(len(seen))]
 
 
 def batches(feed: Feed) -> Iterator[Batch]:
     """The micro batches of one pass."""
     for micros in feed.epoch(0):
         yield from micros
+
+
+def total_rows(seen: np.ndarray, strategy: Strategy) -> np.ndarray:
+    """How often each row was seen by all processes together."""
+    return strategy.total(torch.from_numpy(seen)).numpy()
 
 
 def check_rows(seen: np.ndarray) -> None:

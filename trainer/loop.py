@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from trainer import evaluation, options, preflight
@@ -74,8 +75,10 @@ class Trainer:
         self.model = self.strategy.setup(model)
         self.stepper = Stepper(self.model, task, self.strategy, options.train.clip)
         self.checkpoints = Checkpoints(
-            self.run_dir / "checkpoints", options.checkpoint.keep, self.strategy.rank, self.strategy.world
+            self.run_dir / "checkpoints", options.checkpoint.keep, self.strategy.rank, self.strategy.world, self._agree
         )
+        if train is not None:
+            train.share(*self.strategy.shard_of_batch())
 
     def fit(self, resume: bool = False) -> Result:
         """Train to the last step, or on from the newest valid checkpoint; see :meth:`trainer.run.Run.go`."""
@@ -95,6 +98,9 @@ class Trainer:
         """Put the weights of the best evaluation into the model and return its step; ``None`` when there was none."""
         if (path := self.checkpoints.best) is None:
             return None
-        state = self.checkpoints.load(path)
+        state = self.checkpoints.load(path, 0)
         self.strategy.load(state, model_only=True)
         return state["progress"]["step"]
+
+    def _agree(self, good: bool) -> bool:
+        return bool(self.strategy.total(torch.tensor(float(not good))) == 0)

@@ -66,7 +66,9 @@ class PrecisionOptions:
 class StrategyOptions:
     """How the work is spread over processes."""
 
-    name: Literal["single"] = field(metadata={"help": "single: one process, one device", "option": True})
+    name: Literal["single", "ddp"] = field(
+        metadata={"help": "single: one process; ddp: a whole model on every process of torchrun", "option": True}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,6 +136,8 @@ def first_loss(model: nn.Module, task: Task, feed: Feed, stepper: Stepper) -> di
     counts, totals, targets = stepper.counts(micros), Counter(), Counter()
     with aside(model, stepper.strategy.device):
         for micro in micros:
+            if not len(micro["rows"]):
+                continue
             with stepper.strategy.precision.autocast():
                 _, terms = task.terms(model, to_device(micro, stepper.strategy.device))
             for name, term in terms.items():
@@ -148,7 +150,8 @@ def first_loss(model: nn.Module, task: Task, feed: Feed, stepper: Stepper) -> di
                 f"the loss term '{name}' has {n:g} targets in the first batch, the task's counts() announced "
                 f"{counts.get(name, 0):g}; its mean would be wrong. Both must count the same labels"
             )
-    return {name: total / counts[name] for name, total in totals.items()}
+    whole = stepper.strategy.total(torch.tensor([totals[name] for name in counts], dtype=torch.float64)).tolist()
+    return {name: total / counts[name] for name, total in zip(counts, whole)}
 
 
 def leaks(model: nn.Module, task: Task, batch: Batch, strategy: Strategy) -> bool | None:

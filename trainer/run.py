@@ -18,7 +18,6 @@ from trainer.ledger import Ledger
 from trainer.progress import Interval, Progress
 from trainer.saving import Saves
 from trainer.signals import StopRequested, StopSignals
-from trainer.step import size_of
 from trainer.task import Batch
 from trainer.tracking.jsonl import JsonLines
 
@@ -44,7 +43,7 @@ class Run:
     def __init__(self, trainer: "Trainer"):
         self.t, self.o = trainer, trainer.options
         self.strategy, self.device, self.task = trainer.strategy, trainer.strategy.device, trainer.task
-        self.progress, self.meter, self.stop = Progress(), guards.Meter(), StopSignals()
+        self.progress, self.meter, self.stop = Progress(), guards.Meter(), StopSignals(self.strategy.total)
         self.metric, self.mode = self._deciding_metric()
         self.steps = self._planned_steps()
         self.warmup = schedules.warmup_steps(self.o.schedule.warmup, self.steps)
@@ -62,8 +61,8 @@ class Run:
         self.ledger = Ledger()
         self.saves = Saves(self.t, self.progress, self.ledger)
         self.saves.check(resume)
-        log = [JsonLines(self.t.run_dir / "log.jsonl")] if self.strategy.rank == 0 else []
-        self.journal = Journal(self.t.console, [*log, *self.t.trackers], self.progress)
+        writers = [JsonLines(self.t.run_dir / "log.jsonl"), *self.t.trackers] if self.strategy.rank == 0 else []
+        self.journal = Journal(self.t.console, writers, self.progress)
         try:
             with self.stop:
                 try:
@@ -102,7 +101,7 @@ class Run:
         return (name, mode) if asked in (None, name) else (asked, "min" if asked.endswith("loss") else "max")
 
     def _start(self, resume: bool) -> None:
-        rng.seed(self.t.seed)
+        rng.seed(self.t.seed + self.strategy.shard_of_batch()[0])  # dropout of its own for each share
         self.strategy.optimizer(self.o.optim)
         with self.ledger.spend("check"):
             labels = preflight.check_rows(self.t.train.dataset, self.t.checks)
@@ -193,8 +192,8 @@ class Run:
             if not self.t.model.training:
                 self.t.model.train()
             outcome = self.t.stepper(self.micros, lr)
-            for size in map(size_of, self.micros):
-                p.examples, p.tokens, p.slots = p.examples + size.examples, p.tokens + size.tokens, p.slots + size.slots
+            size = self.t.stepper.size
+            p.examples, p.tokens, p.slots = p.examples + size.examples, p.tokens + size.tokens, p.slots + size.slots
             p.step, p.offset = p.step + 1, p.offset + 1
             self.meter.push(p.step, outcome, [micro["rows"] for micro in self.micros])
         if p.offset == self.t.train.steps(p.epoch):

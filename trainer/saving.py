@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer import guards, lines, rng
 from trainer.console import duration
@@ -26,7 +26,8 @@ class Saves:
     def __init__(self, trainer: "Trainer", progress: Progress, ledger: Ledger):
         self.trainer, self.store, self.strategy = trainer, trainer.checkpoints, trainer.strategy
         self.progress, self.ledger, self.at = progress, ledger, -1
-        self.found, self.refused = self.store.newest_valid()
+        one = self.strategy.rank == 0  # reads them all, and tells the others
+        self.found, self.refused = self.strategy.gather(self.store.newest_valid() if one else None)[0]
         self.path = self.found
 
     def check(self, resume: bool) -> None:
@@ -53,10 +54,10 @@ class Saves:
             return
         began = time.perf_counter()
         with self.ledger.spend("ckpt"):
-            state = self.store.load(self.found)
+            state = self.store.load(self.found, 0)
             self._compare(state["data"])
             self.strategy.load(state)
-            rng.load(state["rng"], self.strategy.device)
+            self._load_generators(state)
         p, seconds = self.progress, duration(time.perf_counter() - began)
         p.load(state["progress"])
         self.at = p.step if p.good == p.step else -1  # one made at a signal does not stand for a planned one
@@ -74,7 +75,8 @@ class Saves:
             )  # a save at a signal is not counted: a run that nobody stopped would not have it to go back to
         with self.ledger.spend("ckpt"):
             generators = rng.state(self.strategy.device)
-            state = {"progress": p.state(), "rng": generators, "data": self._data(), **self.strategy.state()}
+            about = {"progress": p.state(), "data": self._data(), "world": self.strategy.world}
+            state = {**about, "rng": generators, **self.strategy.state()}
             try:
                 path = self.store.save(p.step, state, pin=pin)
             except DiskError as e:
@@ -92,11 +94,19 @@ class Saves:
             why = f"{p.rollbacks} returns did not help" if path.is_dir() else "there is no checkpoint to go back to"
             raise DataError(guards.hopeless(reading, why, self.trainer.resume_command))
         with self.ledger.spend("ckpt"):
-            self.strategy.load(self.store.load(path))
+            self.strategy.load(self.store.load(path, 0))
         p.rollbacks, p.skipped_in_row = p.rollbacks + 1, 0
         passed = f"the data of steps {p.good + 1:,} to {p.step:,} is passed over"
         journal.say("back", f"to the weights of step {p.good:,}; {passed}")
         journal.event("rollback", {"to": p.good, "rows": reading.ids()})
+
+    def _load_generators(self, state: Mapping[str, Any]) -> None:
+        """Each process goes on drawing as it did; of another number of processes, from a seed of this step on."""
+        rank, step = self.strategy.rank, state["progress"]["step"]
+        if state.get("world", 1) == self.strategy.world:
+            rng.load((self.store.load(self.found) if rank else state)["rng"], self.strategy.device)
+        else:
+            rng.seed(self.trainer.seed + 2**20 * step + self.strategy.shard_of_batch()[0])
 
     def _data(self) -> dict[str, int | str]:
         """What must be equal for a step to stand for the same batch."""

@@ -2,7 +2,11 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+
+import torch
+from torch import Tensor
 
 CAUGHT = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 
@@ -15,10 +19,12 @@ class StopSignals:
     """A context in which SIGTERM, SIGINT and SIGUSR1 ask the run to stop at its next poll.
 
     A second SIGINT interrupts at once, for whoever does not want to wait. Outside the main thread nothing is caught:
-    Python allows handlers only there.
+    Python allows handlers only there. ``total`` sums over the processes of the run: a signal to one stops all of them, at
+    the same poll.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, total: Callable[[Tensor], Tensor] = lambda values: values) -> None:
+        self._total = total
         self.received: signal.Signals | None = None
         self._before: dict[int, object] = {}
 
@@ -38,6 +44,7 @@ class StopSignals:
         self.received = signal.Signals(number)
 
     def poll(self) -> None:
-        """Raise :class:`StopRequested` when a signal has come."""
-        if self.received is not None:
-            raise StopRequested(self.received.name)
+        """Raise :class:`StopRequested` when a signal has come to any process; all poll together."""
+        came = self._total(torch.tensor([float(self.received == number) for number in CAUGHT]))
+        if came.any():
+            raise StopRequested(CAUGHT[int(came.argmax())].name)

@@ -63,18 +63,24 @@ class Stepper:
 
     def __init__(self, model: nn.Module, task: Task, strategy: Strategy, clip: float | None):
         self.model, self.task, self.strategy, self.clip = model, task, strategy, clip
+        self.size = Size(0, 0, 0)  # of the last global batch
 
     def counts(self, micros: list[Batch]) -> dict[str, float]:
-        """Targets of each term in the global batch; at least 1, so that a term without targets is 0 and not NaN."""
+        """Targets of each term in the global batch; at least 1, so that a term without targets is 0 and not NaN.
+
+        Notes the ``size`` of that batch in the same exchange between processes.
+        """
         each = [self.task.counts(self.model, micro) for micro in micros]
         names = sorted({name for counts in each for name in counts})
-        sums = [[float(counts.get(name, 0)) for name in names] for counts in each]
-        total = self.strategy.total(torch.tensor(sums, dtype=torch.float64).sum(0))
-        return {name: max(count, 1.0) for name, count in zip(names, total.tolist())}
+        sums = [[*size_of(m), *(float(counts.get(name, 0)) for name in names)] for m, counts in zip(micros, each)]
+        examples, tokens, slots, *totals = self.strategy.total(torch.tensor(sums, dtype=torch.float64).sum(0)).tolist()
+        self.size = Size(int(examples), int(tokens), int(slots))
+        return {name: max(count, 1.0) for name, count in zip(names, totals)}
 
     def gradients(self, micros: list[Batch]) -> Tensor:
         """Forward and backward over the micro batches; the loss of the global batch, gradients in the parameters."""
-        counts, losses = self.counts(micros), []
+        counts = self.counts(micros)
+        micros, losses = [micro for micro in micros if len(micro["rows"])], []  # an empty share has nothing to compute
         for i, micro in enumerate(micros):
             with nullcontext() if i == len(micros) - 1 else self.strategy.no_sync():
                 with self.strategy.precision.autocast():
@@ -82,7 +88,8 @@ class Stepper:
                 loss = sum(term.weight * widened(term.total) / counts[name] for name, term in terms.items())
                 self.strategy.backward(loss)
                 losses.append(loss.detach())
-        return self.strategy.total(torch.stack(losses).sum())
+        self.strategy.reduce()
+        return self.strategy.total(sum(losses, torch.zeros((), dtype=torch.float64, device=self.strategy.device)))
 
     def __call__(self, micros: list[Batch], lr: float) -> Outcome:
         """One optimizer step at rate ``lr``; a loss or gradient that is not finite changes no weight."""

@@ -28,6 +28,12 @@ class Metrics(Protocol):
     def reset(self) -> None:
         """Forget all rows."""
 
+    def state(self) -> Any:
+        """What was kept of the rows seen, to be sent to other processes."""
+
+    def merge(self, states: Sequence[Any]) -> None:
+        """Become what one process that saw all rows behind ``states`` would be; the own state is among them."""
+
 
 class Task(Protocol):
     """What a recipe tells the loop about its model and labels."""
@@ -62,3 +68,6 @@ class Feed(Protocol):
 
     def worst(self) -> Batch | None:
         """The micro batch with the most computed positions, where it is known."""
+
+    def share(self, index: int, of: int) -> None:
+        """From now on hand out this share of every micro batch; one with fewer rows than shares leaves some empty."""

@@ -35,7 +35,7 @@ class Config:
 
 def config(
     *, epochs=2, steps=None, clip=1.0, log_every=1, max_skips=3, lr=0.02, decay=0.01, schedule="linear", warmup=0.1,
-    dtype="fp32", eval_every="epoch", metric=None, patience=None, save_every=None, keep=2,
+    dtype="fp32", eval_every="epoch", metric=None, patience=None, save_every=None, keep=2, strategy="single",
 ):  # fmt: skip
     return Config(
         options.TrainOptions(epochs=epochs, steps=steps, clip=clip, log_every=log_every, max_skips=max_skips),
@@ -44,7 +44,7 @@ def config(
         options.OptimOptions(name="adamw", lr=lr, decay=decay, betas=(0.9, 0.999), eps=1e-8),
         options.ScheduleOptions(name=schedule, warmup=warmup),
         options.PrecisionOptions(dtype=dtype),
-        options.StrategyOptions(name="single"),
+        options.StrategyOptions(name=strategy),
     )
 
 
@@ -74,6 +74,10 @@ class Batches:
 
     def __init__(self, dataset, size=4, accumulate=1, seed=None, before=lambda step: None):
         self.dataset, self.size, self.accumulate, self.seed, self.before = dataset, size, accumulate, seed, before
+        self.share(0, 1)
+
+    def share(self, index, of):
+        self.index, self.of = index, of
 
     @property
     def identity(self):
@@ -90,21 +94,22 @@ class Batches:
         for at in range(start * whole, len(order), whole):
             self.before(epoch * self.steps(0) + at // whole)
             rows = order[at : at + whole]
-            yield [self.batch(rows[i : i + self.size]) for i in range(0, len(rows), self.size)]
+            micros = [rows[i : i + self.size] for i in range(0, len(rows), self.size)]
+            yield [self.batch(micro[self.index :: self.of]) for micro in micros]
 
     def worst(self):
         return self.batch(sorted(range(len(self.dataset)), key=lambda i: -len(self.dataset.ids[i]))[: self.size])
 
     def batch(self, rows):
-        longest = max(len(self.dataset.ids[i]) for i in rows)
+        longest = max((len(self.dataset.ids[i]) for i in rows), default=0)
         ids = torch.zeros(len(rows), longest, dtype=torch.long)
         for place, i in enumerate(rows):
             ids[place, : len(self.dataset.ids[i])] = torch.tensor(self.dataset.ids[i])
         return {
             "input_ids": ids,
             "attention_mask": (ids > 0).long(),
-            "labels": torch.tensor([self.dataset.labels[i] for i in rows]),
-            "rows": torch.tensor(list(rows)),
+            "labels": torch.tensor([self.dataset.labels[i] for i in rows], dtype=torch.long),
+            "rows": torch.tensor(list(rows), dtype=torch.long),
         }
 
 
@@ -142,6 +147,12 @@ class Accuracy:
 
     def compute(self):
         return {"accuracy": self.right / self.seen}
+
+    def state(self):
+        return self.right, self.seen
+
+    def merge(self, states):
+        self.right, self.seen = map(sum, zip(*states))
 
 
 class Task:

@@ -93,7 +93,7 @@ def test_processes_share_a_batch_as_micro_batches_do():
 
     class Half(Single):
         def total(self, values):
-            return torch.tensor([together[n] for n in sorted(together)]) if values.dim() else values
+            return torch.tensor([*values[:3], *(together[n] for n in sorted(together))]) if values.dim() else values
 
     loss, grads = 0.0, {}
     for part in parts:

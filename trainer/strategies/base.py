@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainer.errors import DeviceError
 from trainer.options import OptimOptions, StrategyOptions
 from trainer.precision import Precision
+from trainer.strategies import processes
 
 
 class Strategy(Protocol):
@@ -31,11 +32,17 @@ class Strategy(Protocol):
     def total(self, values: Tensor) -> Tensor:
         """The sum of ``values`` over all shares of the batch, the same everywhere."""
 
+    def gather(self, value: Any) -> list[Any]:
+        """``value`` of every process, in their order, the same everywhere."""
+
     def no_sync(self) -> AbstractContextManager:
         """The context of every backward pass of a step but the last: gradients are only added up."""
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of this share of the global loss, so that shares sum to the gradient of the whole."""
+
+    def reduce(self) -> None:
+        """After the last backward pass of a step: every gradient is then the sum over all shares."""
 
     def clip(self, max_norm: float | None) -> Tensor:
         """Norm of the whole gradient (scalar, unscaled) before it is cut to ``max_norm``; ``None`` cuts nothing."""
@@ -44,25 +51,33 @@ class Strategy(Protocol):
         """One optimizer step at rate ``lr`` unless ``skip`` (scalar float, on the device) is 1; gradients are cleared."""
 
     def state(self) -> dict[str, Any]:
-        """Everything that ``load`` needs to go on: model, optimizer, scaler, by parameter name."""
+        """Everything that ``load`` needs to go on: model, optimizer, scaler, by parameter name. Process 0 has all of it,
+        the others nothing, so that a checkpoint fits any strategy and number of processes."""
 
     def load(self, state: dict[str, Any], *, model_only: bool = False) -> None:
         """Put back what ``state`` returned. Raises ``DataError`` listing every tensor that does not fit."""
 
 
 def build(options: StrategyOptions, device: torch.device, precision: Precision) -> Strategy:
-    """The strategy of that name."""
+    """The strategy of that name. Raises ``OptionError`` where the number of processes does not fit it."""
+    processes.check(options.name)
     if options.name == "single":
         from trainer.strategies.single import Single
 
         return Single(device, precision)
-    raise ValueError(f"no strategy '{options.name}'; there is single")
+    if options.name == "ddp":
+        from trainer.strategies.ddp import Ddp
+
+        return Ddp(device, precision)
+    raise ValueError(f"no strategy '{options.name}'; there are single, ddp")
 
 
 def pick_device(name: str | None = None) -> torch.device:
     """The device of that name, or the best one there is. Raises :class:`DeviceError` for one that is absent."""
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", processes.local_device()) if processes.world() > 1 else torch.device("cuda")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(

@@ -35,12 +35,18 @@ class Single:
     def total(self, values: Tensor) -> Tensor:
         return values
 
+    def gather(self, value: Any) -> list[Any]:
+        return [value]
+
     def no_sync(self) -> AbstractContextManager:
         return nullcontext()
 
     def backward(self, loss: Tensor) -> None:
         scaler = self.precision.scaler
         (loss if scaler is None else scaler.scale(loss)).backward()
+
+    def reduce(self) -> None:
+        pass
 
     def clip(self, max_norm: float | None) -> Tensor:
         if self.precision.scaler is not None:
