@@ -57,14 +57,19 @@ class Dataset:
         indices = indices.tolist() if isinstance(indices, np.ndarray) else indices
         return [self[i] for i in indices]
 
-    def columns(self, rows: np.ndarray) -> dict[str, Ragged | np.ndarray | list[str]]:
-        """The features of these examples, in that order, each as one array: no Python object a row."""
+    def columns(
+        self, rows: np.ndarray, spans: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> dict[str, Ragged | np.ndarray | list[str]]:
+        """The features of these examples, in that order, each as one array: no Python object a row.
+
+        ``spans``: of each example's lists only what lies from the first array's position to before the second's.
+        """
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size and not (rows.min() >= 0 and rows.max() < len(self)):
             raise IndexError(f"examples {rows.min()} to {rows.max()} of {len(self)}")
         chunk = np.searchsorted(self._starts, rows, "right") - 1
         groups = [(k, np.flatnonzero(chunk == k)) for k in np.unique(chunk).tolist()]
-        return {name: self._gather(name, rows, groups) for name in self.fields}
+        return {name: self._gather(name, rows, groups, spans) for name in self.fields}
 
     def where(self, i: int) -> str:
         """``train.tsv row 17``."""
@@ -75,7 +80,7 @@ class Dataset:
         columns, j = self._chunks[k], i - self._starts[k]
         return {name: columns[name](j) for name in self.fields}
 
-    def _gather(self, name: str, rows: np.ndarray, groups: list[tuple[int, np.ndarray]]):
+    def _gather(self, name: str, rows: np.ndarray, groups: list[tuple[int, np.ndarray]], spans=None):
         column = self._chunks[0][name]
         if isinstance(column.values, pa.Array):
             return [self._get(i)[name] for i in rows.tolist()]
@@ -88,6 +93,9 @@ class Dataset:
         for k, at in groups:
             offsets, j = self._chunks[k][name].offsets, rows[at] - self._starts[k]
             begins[at], lengths[at] = offsets[j], offsets[j + 1] - offsets[j]
+        if spans is not None:
+            stops = np.minimum(lengths, spans[1])
+            begins, lengths = begins + spans[0], np.maximum(stops - spans[0], 0)
         places, out = np.cumsum(lengths) - lengths, np.empty(lengths.sum(), column.values.dtype)
         for k, at in groups:
             values = self._chunks[k][name].values
