@@ -108,8 +108,8 @@ def presets() -> dict[str, Preset]:
 
 
 def rows() -> dict[str, str]:
-    """Every row of the support table that the catalog serves -> its model."""
-    return {size.row: model for model in registry.names() for size in sizes(model)}
+    """Every row of the support table that the catalog serves -> its model (a tower stands behind the model of both)."""
+    return {size.row: model for model in reversed(registry.names()) for size in sizes(model)}
 
 
 def unknown(name: str) -> UnknownModel:
