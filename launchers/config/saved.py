@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from launchers.config import schema
-from launchers.config.arguments import Argument
+from launchers.config.arguments import Argument, last
 from launchers.config.compose import Composed, Origin, apply, flat
 from launchers.config.errors import OptionError
 from launchers.config.files import read
@@ -46,7 +46,9 @@ def compose_saved(tree: Tree, run: Path, arguments: Sequence[Argument]) -> tuple
         )
     recipe = str(file.data["recipe"])
     for argument in arguments:
-        if argument.chooses and not (argument.key == "recipe" and argument.value == recipe):
+        if argument.chooses and argument.key == "strategy":  # how many processes there are changes nothing of a run
+            tree.require(argument.key, argument.value, argument.where)
+        elif argument.chooses and not (argument.key == "recipe" and argument.value == recipe):
             raise OptionError(
                 f"{argument.key}={argument.value}: a resumed run keeps its options",
                 argument.where,
@@ -54,6 +56,11 @@ def compose_saved(tree: Tree, run: Path, arguments: Sequence[Argument]) -> tuple
             )
     tree.require("recipe", recipe, origins["recipe"][0].where)
     config = OmegaConf.create(file.data)
+    strategy = last(arguments, "strategy")
+    if strategy is not None:
+        for entry in read(tree.path(f"strategy/{strategy.value}")).entries():
+            OmegaConf.update(config, f"strategy.{entry.name}", entry.value, merge=False)
+            origins[f"strategy.{entry.name}"].append(Origin(entry.where, entry.text))
     apply(config, origins, [argument for argument in arguments if argument.key != "resume"])
     values = flat(config, origins)
     values["run_dir"], values["resume"] = str(run), str(run)
