@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping
 
 # Families that name a leaf otherwise: (PyTorch's rule gives, the published file has), as patterns on the Flax path.
+_RMS_NORM = [(r"(layer_norm|final_layer_norm|layernorm)/scale$", r"\1/weight")]
+_CLIP_VISION = [(r"(vision_model/embeddings/position_embedding)/weight$", r"\1/embedding")]
 RECORD: dict[str, list[tuple[str, str]]] = {
-    family: [(r"(layer_norm|final_layer_norm|layernorm)/scale$", r"\1/weight")] for family in ("t5", "mt5", "longt5")
-}
+    "t5": _RMS_NORM, "mt5": _RMS_NORM, "longt5": _RMS_NORM, "clip": _CLIP_VISION, "clip_vision_model": _CLIP_VISION,
+}  # fmt: skip
 
 
 def paths(

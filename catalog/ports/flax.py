@@ -19,6 +19,7 @@ from flax import nnx
 from catalog.errors import PortError, did_you_mean
 from catalog.ports import naming
 from catalog.ports.blueprint import Blueprint
+from catalog.ports.ir import Program
 from catalog.ports.lower_jax import TABLE
 from catalog.ports.lower_jax.elementwise import dtype_of
 from catalog.ports.request import request
@@ -108,10 +109,7 @@ class Port(Part):
         ``train`` switches dropout and batch statistics on, as ``model.train()`` does in PyTorch; dropout draws from
         ``rngs`` (its stream ``dropout``, else ``default``). Raises PortError for arguments the model does not have.
         """
-        arguments = self._bound(inputs, named)
-        arrays = {name: jax.tree.map(_array, value) for name, value in arguments.items()}
-        asked, tensors = request(arrays, train, _DTYPES, self._dtype())
-        program = self.blueprint.program(asked)
+        program, tensors = self._program(self._bound(inputs, named), train)
         _check_sizes(self.blueprint.title, program, tensors)
         graph = program.graphs[program.root]
         key = _key(rngs, self.blueprint.title) if graph.random else None
@@ -121,6 +119,15 @@ class Port(Part):
             lambda name: jnp.asarray(program.constants[name]), dtype_of,
         )  # fmt: skip
         return result(program.outputs, outputs, Output)
+
+    def prepare(self, *inputs, train: bool = False, **named) -> Program:
+        """The program that a call with these arguments runs, made if there is none yet, and nothing run."""
+        return self._program(self._bound(inputs, named), train)[0]
+
+    def _program(self, arguments, train):
+        arrays = {name: jax.tree.map(_array, value) for name, value in arguments.items()}
+        asked, tensors = request(arrays, train, _DTYPES, self._dtype())
+        return self.blueprint.program(asked), tensors
 
     def values(self) -> dict[str, np.ndarray]:
         """Every leaf that a checkpoint holds, by our name of it, in PyTorch's layout; of tied ones the first."""
