@@ -86,19 +86,19 @@ def test_the_worst_batch_is_the_longest_rows(data):
 class Picky(Collate):
     """Refuses row 77, as a damaged picture would be."""
 
-    def arrays(self, columns, rows):
+    def arrays(self, columns, rows, width=None):
         if 77 in list(rows):
             raise OSError("image cut short")
-        return super().arrays(columns, rows)
+        return super().arrays(columns, rows, width)
 
 
 class Jealous(Collate):
     """Refuses rows only together."""
 
-    def arrays(self, columns, rows):
+    def arrays(self, columns, rows, width=None):
         if len(rows) > 1:
             raise OSError("too many")
-        return super().arrays(columns, rows)
+        return super().arrays(columns, rows, width)
 
 
 ROW_77 = r"row 77 \(.*train\.txt row 78\) cannot be made a batch of: OSError: image cut short"
