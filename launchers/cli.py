@@ -33,6 +33,7 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
     from launchers.config import flags, render
     from launchers.config.load import load_line
     from launchers.config.tree import read_tree
+    from trainer.strategies import processes
 
     line = flags.split(argv)
     if line.help or not line.settings:
@@ -40,6 +41,7 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
     if line.multirun:
         from launchers import sweep
 
+        processes.check("single")  # the runs of a sweep follow one another in this process
         return partial(sweep.run, sweep.plan(line))
     loaded = load_line(line)
     verb, what = loaded.command
@@ -49,6 +51,7 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
         return partial(show, render.document(loaded), end="")
     from launchers import local
 
+    processes.check(loaded.config.strategy.name)
     return partial(local.launch, loaded)
 
 

@@ -6,8 +6,6 @@ from typing import Any
 from launchers.config.compose import Composed
 from launchers.config.errors import OptionError
 from launchers.config.values import show
-from trainer.errors import OptionError as ProcessesError
-from trainer.strategies import processes
 
 
 def refuse_combinations(values: Mapping[str, Any], composed: Composed) -> None:
@@ -22,10 +20,6 @@ def refuse_combinations(values: Mapping[str, Any], composed: Composed) -> None:
     def said(name: str) -> str:
         return f"{name}={show(values[name])}"
 
-    try:
-        processes.check(values["strategy.name"])
-    except ProcessesError as error:
-        refuse(str(error).partition("\n")[0], ("strategy.name",), *str(error).split("\n   ")[1:])
     tokens, size = values["batch.tokens"], values["batch.size"]
     if tokens is not None and size is not None:
         refuse(

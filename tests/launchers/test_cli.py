@@ -47,6 +47,16 @@ def recipe(monkeypatch, tmp_path):
     return module
 
 
+@pytest.mark.parametrize("more", [[], ["--multirun", "seed=1,2"]])
+def test_processes_without_a_strategy_are_refused_and_the_other_way_round(more, recipe, monkeypatch, capsys):
+    assert cli.main(["recipe=bert_glue", "strategy=ddp"]) == 2
+    assert "torchrun --standalone" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main(["recipe=bert_glue", *more]) == 2
+    assert "error: strategy=single and 2 processes" in capsys.readouterr().err
+    assert not recipe.seen
+
+
 @pytest.mark.parametrize("typo", ["train.epohcs=3", "optim.lr=fast", "schedule=cosin", "batch.size=8", "--hlep"])
 def test_a_mistake_ends_with_2_and_one_short_message_before_anything_heavy(program, typo):
     code, out, err, imported = program("recipe=bert_glue", typo)
