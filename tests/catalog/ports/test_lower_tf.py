@@ -258,7 +258,7 @@ case("scaled_dot_product_attention", Q, Q * 0.7, Q + 1)
 case("scaled_dot_product_attention", Q, Q * 0.7, Q + 1, None, 0.0, True)
 case("scaled_dot_product_attention", Q, K, K + 1, truth(3, 5), enable_gqa=True, scale=0.3)
 case("scaled_dot_product_attention", Q, K, K + 1, torch.zeros(3, 5, dtype=torch.bool), enable_gqa=True)
-case("scaled_dot_product_attention", Q, Q, Q, real(2, 1, 3, 3))
+case("scaled_dot_product_attention", Q, Q * 0.7, Q + 1, real(2, 1, 3, 3))
 
 
 def convolution(x, weight, stride, padding, dilation=1, transposed=False, output=0, groups=1):
