@@ -11,7 +11,8 @@ from catalog.errors import ConfigError
 
 
 def config(name: str, **ours: Any) -> Config:
-    """The configuration of a model or a published size (``"bert-large-uncased"``), changed by fields in our words (``depth=4``).
+    """The configuration of a model or a published size (``"bert-large-uncased"``), changed by fields in our words
+    (``depth=4``).
 
     Raises UnknownModel, UnknownField or ConfigError, each naming what would do.
     """

@@ -75,7 +75,9 @@ def test_a_shortener_halves_the_frames_and_their_mask():
 
 
 def test_training_hides_frames_and_skips_blocks_in_one_graph():
-    model = _build(depth=1, skip=0.5, mask_rate=0.5, mask_span=4, channel_rate=0.2, channel_span=2, channel_least=1).train()
+    model = _build(
+        depth=1, skip=0.5, mask_rate=0.5, mask_span=4, channel_rate=0.2, channel_span=2, channel_least=1
+    ).train()
     torch.manual_seed(0)
     values = torch.randn(2, 400)
     draws = [model(values).last_hidden_state for _ in range(3)]
