@@ -47,10 +47,11 @@ max_pool2d_with_indices avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d _ad
 upsample_nearest1d upsample_nearest2d upsample_linear1d upsample_bilinear2d upsample_bicubic2d grid_sampler_2d
 cross_entropy_loss mse_loss binary_cross_entropy_with_logits
 _fft_r2c _fft_c2r _fft_c2c linalg_inv_ex
-native_dropout bernoulli rand randn randint
+native_dropout bernoulli rand randn randint exponential
 """)
 
-RANDOM = frozenset(_words("native_dropout bernoulli rand randn randint"))  # these draw; so does attention with dropout
+# These draw; so does attention with dropout.
+RANDOM = frozenset(_words("native_dropout bernoulli rand randn randint exponential"))
 OPS = frozenset(SIZES + ELEMENTWISE + SHAPE + REDUCE + NETWORK)
 
 

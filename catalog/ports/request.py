@@ -29,6 +29,9 @@ OPEN = {
     "lang_id": (0,),
     "head_mask": (),
 }
+# Inputs counted in frames: how many there are follows from the samples by floors that an exporter cannot turn round, so
+# where one is given the lengths of all belong to the request.
+_FRAMES = {"mask_time_indices", "sampled_negative_indices"}
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ def request(
             )
         _flatten(name, value, tensors, flags)
     batch = max((t.shape[0] for t in tensors.values() if len(t.shape)), default=1)
+    closed = bool(_FRAMES & tensors.keys())
     inputs = tuple(
-        (path, dtypes[str(t.dtype)], _dims(path, dtypes[str(t.dtype)], tuple(t.shape), batch))
+        (path, dtypes[str(t.dtype)], _dims(path, dtypes[str(t.dtype)], tuple(t.shape), batch, closed))
         for path, t in sorted(tensors.items())
     )
     tensors = dict(sorted(tensors.items()))
@@ -95,10 +99,10 @@ def _flatten(path, value, tensors, flags):
         raise PortError(f"{path}: a {type(value).__name__} is neither an array nor a plain value")
 
 
-def _dims(path, dtype, shape, batch):
+def _dims(path, dtype, shape, batch, closed):
     name = path.split(".")[0]
     text = dtype.startswith(("int", "bool")) and shape
-    open_ = OPEN.get(name, (0, -1) if text else (0,))
+    open_ = (0,) if closed else OPEN.get(name, (0, -1) if text else (0,))
     open_ = {d % len(shape) for d in open_ if shape and -len(shape) <= d < len(shape)}
     # A size of 1 is either a batch of one, which any batch may follow, or means something (a decoding step, broadcasting).
     return tuple(

@@ -53,7 +53,7 @@ def max_pool2d(x, kernel, stride=(), padding=0, dilation=1, ceil_mode=False):
     lead = (1,) * (x.ndim - 2)
     low = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
     out = lax.reduce_window(
-        x, jnp.asarray(low, x.dtype), lax.max, lead + tuple(kernel), lead + tuple(stride),
+        x, np.asarray(low, x.dtype), lax.max, lead + tuple(kernel), lead + tuple(stride),
         ((0, 0),) * len(lead) + tuple(pads), window_dilation=lead + tuple(dilation),
     )  # fmt: skip
     height, width = x.shape[-2:]
@@ -79,7 +79,7 @@ def _avg_pool(dims):
 
         def total(values, pads):
             return lax.reduce_window(
-                values, jnp.zeros((), values.dtype), lax.add, window, step, ((0, 0),) * len(lead) + tuple(pads)
+                values, np.zeros((), values.dtype), lax.add, window, step, ((0, 0),) * len(lead) + tuple(pads)
             )
 
         if divisor_override:

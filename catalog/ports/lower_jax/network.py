@@ -194,6 +194,10 @@ def bernoulli(x, p=None, *, key):
     return jax.random.bernoulli(key, x if p is None else p, x.shape).astype(x.dtype)
 
 
+def exponential(x, rate=1.0, *, key):
+    return jax.random.exponential(key, x.shape, x.dtype) / rate
+
+
 def rand(size, *, dtype=None, key):
     return jax.random.uniform(key, size, dtype or jnp.float32)
 
@@ -217,6 +221,7 @@ OPS = {
     "cross_entropy_loss": cross_entropy, "mse_loss": mse_loss, "binary_cross_entropy_with_logits": binary_cross_entropy,
     "_fft_r2c": fft_r2c, "_fft_c2r": fft_c2r, "_fft_c2c": fft_c2c, "linalg_inv_ex": inverse,
     "native_dropout": native_dropout, "bernoulli": bernoulli, "rand": rand, "randn": randn, "randint": randint,
+    "exponential": exponential,
 }  # fmt: skip
 
 __all__ = ["OPS", "real"]

@@ -214,6 +214,11 @@ def bernoulli(x, p=None, *, key):
     return tf.cast(tf.random.stateless_uniform(tf.shape(x), key) < (x if p is None else p), x.dtype)
 
 
+def exponential(x, rate=1.0, *, key):
+    uniform = tf.random.stateless_uniform(tf.shape(x), key, dtype=x.dtype)  # in [0, 1): the logarithm takes 1 less it
+    return -tf.math.log1p(-uniform) / rate
+
+
 def rand(dims, *, dtype=None, key):
     return tf.random.stateless_uniform(shape(dims), key, dtype=dtype or tf.float32)
 
@@ -238,4 +243,5 @@ OPS = {
     "cross_entropy_loss": cross_entropy, "mse_loss": mse_loss, "binary_cross_entropy_with_logits": binary_cross_entropy,
     "_fft_r2c": fft_r2c, "_fft_c2r": fft_c2r, "_fft_c2c": fft_c2c, "linalg_inv_ex": inverse,
     "native_dropout": native_dropout, "bernoulli": bernoulli, "rand": rand, "randn": randn, "randint": randint,
+    "exponential": exponential,
 }  # fmt: skip

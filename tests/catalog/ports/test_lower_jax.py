@@ -95,7 +95,7 @@ def test_op(name, number):
         total = ((result if single else result[0]) * jnp.asarray(weight.numpy())).sum()
         return jnp.abs(total) if jnp.iscomplexobj(total) else total
 
-    gradients = jax.grad(scalar, argnums=tuple(range(len(real))))(*[flat[places[i]] for i in real])
+    gradients = jax.jit(jax.grad(scalar, argnums=tuple(range(len(real)))))(*[flat[places[i]] for i in real])
     for leaf, gradient in zip(leaves, gradients):
         grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         # JAX's gradient of a complex argument is the conjugate of PyTorch's.
@@ -128,6 +128,8 @@ def test_attention_drops_weights_and_keeps_their_mean():
 def test_random_numbers(name, args, mean):
     out = TABLE[name](*args, key=jax.random.key(0))
     assert float(out.mean()) == pytest.approx(mean, abs=0.02) and out.shape == (400, 500)
+    waits = TABLE["exponential"](jnp.zeros((400, 500)), 2.0, key=jax.random.key(0))
+    assert float(waits.mean()) == pytest.approx(0.5, abs=0.01) and float(waits.min()) >= 0
     coin = TABLE["bernoulli"](jnp.zeros((400, 500)), 0.3, key=jax.random.key(0))
     assert float(coin.mean()) == pytest.approx(0.3, abs=0.01)
 
