@@ -3,6 +3,7 @@
 import math
 import operator
 
+import numpy as np
 import tensorflow as tf
 
 from catalog.ports.lower_tf.sizes import size
@@ -29,7 +30,7 @@ _PYTHON = {bool: "bool", int: "int64", float: "float32", complex: "complex64"}
 
 def cast(x, dtype):
     """A tensor of this type, from a tensor or a Python number."""
-    return tf.cast(x, dtype) if tf.is_tensor(x) else tf.constant(x, dtype)
+    return tf.cast(x, dtype) if tf.is_tensor(x) else tf.constant(np.asarray(x).astype(dtype.as_numpy_dtype))
 
 
 def real(x):
