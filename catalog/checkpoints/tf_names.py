@@ -123,6 +123,7 @@ def to_torch(path: str, dims: int) -> tuple[str, tuple[int, ...] | None]:
     first, _, rest = path.partition("/")
     if (first.startswith("tf") and rest) or rest.startswith(f"{first}/"):
         path = rest
+    path = path.removeprefix("clip/")  # a name that no PyTorch class of CLIP has
     path = re.sub(r"_\._(\d+)", r"/\1", re.sub(r"\b[a-z]+___", "", path))
     *parts, last = path.replace(".", "/").split("/")
     axes = None
