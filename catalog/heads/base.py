@@ -51,6 +51,18 @@ def _inside(where):
     return type(where)(f"backbone.{part}" if isinstance(part, str) else part for part in where)
 
 
+class LabelHead(Head):
+    """A head whose ``logits`` [..., classes] choose among classes, one ``labels`` entry [...] beside each choice."""
+
+    def terms(self, output, *, labels):
+        """One term, ``loss``: cross entropy where a label is not ignored."""
+        return {"loss": losses.cross_entropy(output.logits, labels)}
+
+    def counts(self, *, labels):
+        """Labels that are not ignored."""
+        return {"loss": losses.count(labels)}
+
+
 def mask_of(encoded: Encoded) -> Mask:
     """The mask of an encoded batch; a batch without one is whole rows."""
     return Mask() if encoded.mask is None else encoded.mask

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from catalog import losses
-from catalog.heads.base import Head, mask_of
+from catalog.heads.base import Head, LabelHead, mask_of
 from catalog.layers.mlp import activation
 from catalog.outputs import Scored
 
@@ -65,7 +65,7 @@ class Classify(Head):
         return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
 
 
-class ClassifyTokens(Head):
+class ClassifyTokens(LabelHead):
     """Encoded states of any backbone -> logits [B, T, labels], one decision a token."""
 
     def __init__(self, backbone, config, *, dropout=0.0):
@@ -78,16 +78,8 @@ class ClassifyTokens(Head):
         out.loss = self.loss(out, labels=labels)
         return out
 
-    def terms(self, output, *, labels):
-        """One term, ``loss``."""
-        return {"loss": losses.cross_entropy(output.logits, labels)}
 
-    def counts(self, *, labels):
-        """Labels that are not ignored."""
-        return {"loss": losses.count(labels)}
-
-
-class Choice(Head):
+class Choice(LabelHead):
     """Which of several continuations fits: inputs [B, choices, T] -> logits [B, choices].
 
     An unpadded batch holds the choices of one example next to each other and says how many by ``choices``.
@@ -107,11 +99,3 @@ class Choice(Head):
         out = Scored(logits=self.out(self.drop(self.transform(pooled))).view(-1, choices))
         out.loss = self.loss(out, labels=labels)
         return out
-
-    def terms(self, output, *, labels):
-        """One term, ``loss``."""
-        return {"loss": losses.cross_entropy(output.logits, labels)}
-
-    def counts(self, *, labels):
-        """Labels that are not ignored."""
-        return {"loss": losses.count(labels)}

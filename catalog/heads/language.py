@@ -3,7 +3,7 @@
 from torch import nn
 
 from catalog import losses
-from catalog.heads.base import Head
+from catalog.heads.base import LabelHead
 from catalog.layers.mlp import activation
 from catalog.outputs import PreTrained, Scored
 
@@ -19,7 +19,7 @@ class VocabTransform(nn.Module):
         return self.norm(self.act(self.dense(x)))
 
 
-class MaskedLM(Head):
+class MaskedLM(LabelHead):
     """Encoded states -> logits [B, T, vocab]; the last matrix is the token embedding where ``config.tied``."""
 
     def __init__(self, backbone, config, *, transform=None, bias=True):
@@ -36,14 +36,6 @@ class MaskedLM(Head):
         out = Scored(logits=logits, past_key_values=encoded.past_key_values)
         out.loss = self.loss(out, labels=labels)
         return out
-
-    def terms(self, output, *, labels):
-        """One term, ``loss``."""
-        return {"loss": losses.cross_entropy(output.logits, labels)}
-
-    def counts(self, *, labels):
-        """Labels that are not ignored."""
-        return {"loss": losses.count(labels)}
 
 
 class CausalLM(MaskedLM):

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from catalog import losses
-from catalog.heads.base import Head
+from catalog.heads.base import Head, LabelHead
 from catalog.heads.classify import Classify, DenseTransform
 from catalog.heads.span import AnswerSpan
 from catalog.outputs import Scored, ScoredPair, Spanned
@@ -25,7 +24,7 @@ class EncoderOnly(Head):
         return self.backbone.encode(input_ids, attention_mask)
 
 
-class Seq2SeqLM(Head):
+class Seq2SeqLM(LabelHead):
     """Decoder states -> logits [B, T, vocab]. With ``labels`` [B, T] and no decoder input, the labels shifted right are it.
 
     ``scale`` multiplies the states before a tied vocabulary matrix (T5); ``bias`` is a published constant row (BART).
@@ -55,16 +54,8 @@ class Seq2SeqLM(Head):
         out.loss = self.loss(out, labels=labels)
         return out
 
-    def terms(self, output, *, labels):
-        """One term, ``loss``."""
-        return {"loss": losses.cross_entropy(output.logits, labels)}
 
-    def counts(self, *, labels):
-        """Labels that are not ignored."""
-        return {"loss": losses.count(labels)}
-
-
-class DecoderLM(Head):
+class DecoderLM(LabelHead):
     """The decoder of an encoder-decoder by itself, or over given ``encoder_outputs``: logits [B, T, vocab].
 
     As published, a label [B, T] stands beside the logits that predict it: nothing is shifted.
@@ -93,14 +84,6 @@ class DecoderLM(Head):
         out = Scored(logits=self.out(encoded.last_hidden_state), past_key_values=encoded.past_key_values)
         out.loss = self.loss(out, labels=labels)
         return out
-
-    def terms(self, output, *, labels):
-        """One term, ``loss``."""
-        return {"loss": losses.cross_entropy(output.logits, labels)}
-
-    def counts(self, *, labels):
-        """Labels that are not ignored."""
-        return {"loss": losses.count(labels)}
 
 
 class PairClassify(Classify):
