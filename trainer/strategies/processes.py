@@ -2,9 +2,14 @@
 
 import atexit
 import os
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from trainer.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 START = "torchrun --standalone --nproc-per-node 2 train.py ..."
 
@@ -12,6 +17,11 @@ START = "torchrun --standalone --nproc-per-node 2 train.py ..."
 def world() -> int:
     """How many processes were started together; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def local_world() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world()))
 
 
 def rank() -> int:
@@ -59,15 +69,27 @@ def local_device() -> int:
     return number
 
 
-def gather(value: Any) -> list[Any]:
-    """``value`` of every process, in their order; on one process a list of one."""
+def gather(value: Any, group: "ProcessGroup | None" = None) -> list[Any]:
+    """``value`` of every process, in their order; on one process a list of one. ``group``: over this one's connections."""
     if world() == 1:
         return [value]
     from torch import distributed
 
     values = [None] * world()
-    distributed.all_gather_object(values, value)
+    distributed.all_gather_object(values, value, group)
     return values
+
+
+def channel() -> Callable[[Any], list[Any]]:
+    """A :func:`gather` of its own, which may go on in a thread beside the training loop; all processes ask for it together.
+
+    On the group of the loop its messages would be taken for gradients.
+    """
+    if world() == 1:
+        return gather
+    from torch import distributed
+
+    return partial(gather, group=distributed.new_group(backend="gloo"))
 
 
 def _leave() -> None:
