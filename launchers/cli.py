@@ -33,7 +33,7 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
     from launchers.config import flags, render
     from launchers.config.load import load_line
     from launchers.config.tree import read_tree
-    from trainer.strategies import processes
+    from trainer.strategies import mesh, processes
 
     line = flags.split(argv)
     if line.help or not line.settings:
@@ -51,7 +51,7 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
         return partial(show, render.document(loaded), end="")
     from launchers import local
 
-    processes.check(loaded.config.strategy.name)
+    mesh.check(loaded.config.strategy)
     return partial(local.launch, loaded)
 
 

@@ -30,15 +30,25 @@ class BatchOptions:
 class OptimOptions:
     """The optimizer."""
 
-    name: Literal["adamw"] = field(
-        metadata={"help": "AdamW with decoupled weight decay (arXiv:1711.05101)", "option": True}
+    name: Literal["adamw", "adam", "sgd", "adafactor", "adamw8bit"] = field(
+        metadata={
+            "help": "adamw: decoupled weight decay (arXiv:1711.05101); adam: decay as part of the gradient "
+            "(arXiv:1412.6980); sgd: with momentum; adafactor: one average a row and a column (arXiv:1804.04235); "
+            "adamw8bit: AdamW with its averages in eight bits (arXiv:2110.02861), through torchao",
+            "option": True,
+        }
     )
     lr: float = field(metadata={"help": "peak learning rate, reached at the end of warm-up", "above": 0})
     decay: float = field(metadata={"help": "weight decay; norms and biases have none", "min": 0})
-    betas: tuple[float, float] = field(
-        metadata={"help": "decay rates of the two running averages", "min": 0, "below": 1}
+    betas: tuple[float, float] | None = field(
+        metadata={"help": "decay rates of Adam's two running averages; null for the others", "min": 0, "below": 1}
     )
-    eps: float = field(metadata={"help": "added to the denominator of the update", "above": 0})
+    eps: float | None = field(
+        metadata={"help": "added to the denominator of Adam's update; null for the others", "above": 0}
+    )
+    momentum: float | None = field(
+        metadata={"help": "share of the last update that sgd makes again; null for the others", "min": 0, "below": 1}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +67,32 @@ class ScheduleOptions:
 class PrecisionOptions:
     """What is computed in which number format."""
 
-    dtype: Literal["fp32", "bf16", "fp16"] = field(
-        metadata={"help": "format of matrix products; weights and optimizer state stay fp32", "option": True}
+    dtype: Literal["fp32", "bf16", "bf16_pure", "fp16", "fp8"] = field(
+        metadata={
+            "help": "fp32, bf16, fp16, fp8: format of matrix products, weights and optimizer state stay fp32; "
+            "bf16_pure: weights and gradients are bf16 too, updates are rounded at random, right on average",
+            "option": True,
+        }
+    )
+    reduce: Literal["fp32", "bf16"] | None = field(
+        metadata={"help": "format in which processes add gradients up; null: as the gradients are"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryOptions:
+    """What is computed again, or in pieces, so as not to be kept."""
+
+    activations: Literal["none", "selective", "full"] = field(
+        metadata={
+            "help": "none: keep what the backward pass needs; selective: keep matrix products of each block and compute "
+            "the rest again; full: keep the input of each block alone (arXiv:1604.06174)"
+        }
+    )
+    loss_chunk: int | None = field(
+        metadata={
+            "help": "tokens whose scores over the vocabulary are formed at a time in the loss; null: all", "min": 1
+        }
     )
 
 
@@ -66,9 +100,32 @@ class PrecisionOptions:
 class StrategyOptions:
     """How the work is spread over processes."""
 
-    name: Literal["single", "ddp"] = field(
-        metadata={"help": "single: one process; ddp: a whole model on every process of torchrun", "option": True}
+    name: Literal["single", "ddp", "fsdp", "hsdp"] = field(
+        metadata={
+            "help": "single: one process; ddp: a whole model on every process of torchrun; fsdp: weights, gradients and "
+            "optimizer state divided among all; hsdp: divided within each of some replicas",
+            "option": True,
+        }
     )
+    tp: int | None = field(
+        metadata={"help": "processes that share each matrix; null: inferred from their number", "min": 1}
+    )
+    cp: int | None = field(
+        metadata={"help": "processes that share each sequence; null: inferred from their number", "min": 1}
+    )
+    pp: int | None = field(
+        metadata={"help": "stages of the pipeline, one a process; null: inferred from their number", "min": 1}
+    )
+    replicas: int | None = field(
+        metadata={"help": "copies of the model under hsdp; null: one a machine, or two on one machine", "min": 1}
+    )
+    reshard: bool = field(
+        metadata={"help": "let a block's gathered weights go after its forward pass: less memory, more traffic"}
+    )
+    offload: bool = field(
+        metadata={"help": "keep divided weights, gradients and optimizer state in main memory between uses"}
+    )
+    compile: bool = field(metadata={"help": "compile each repeated block of the model (torch.compile)"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,3 +170,6 @@ class CheckpointOptions:
         metadata={"help": "save after each epoch or so many steps; null: at the end only", "min": 1}
     )
     keep: int = field(metadata={"help": "newest checkpoints kept; the best one is kept besides", "min": 1})
+    background: bool = field(
+        metadata={"help": "copy the state to main memory and write the copy while training goes on; needs room for it"}
+    )

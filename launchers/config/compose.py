@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from launchers.config import schema
 from launchers.config.arguments import Argument
 from launchers.config.errors import OptionError
-from launchers.config.files import read
+from launchers.config.files import Entry, read
 from launchers.config.tree import HEAD, Recipe, Tree, refuse_unknown
 from launchers.config.values import show
 
@@ -66,6 +66,13 @@ def compose(tree: Tree, recipe: Recipe | None, scale: str, arguments: Sequence[A
             _set(config, origins, entry.name, entry.value, Origin(entry.where + note, entry.text))
     apply(config, origins, arguments)
     return Composed(flat(config, origins), origins, taken)
+
+
+def option(tree: Tree, group: str, name: str) -> list[Entry]:
+    """What one option of a group sets, with the shared parts that its ``defaults:`` bring in, in their order."""
+    files, _ = _files(tree, ((group, name),))
+    mine = [file for file, section in files if section == group]
+    return [entry for file in mine for entry in read(tree.path(file)).entries() if entry.name != "defaults"]
 
 
 def apply(config: DictConfig, origins: dict[str, list[Origin]], arguments: Sequence[Argument]) -> None:

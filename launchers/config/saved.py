@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from launchers.config import schema
 from launchers.config.arguments import Argument, last
-from launchers.config.compose import Composed, Origin, apply, flat
+from launchers.config.compose import Composed, Origin, apply, flat, option
 from launchers.config.errors import OptionError
 from launchers.config.files import read
 from launchers.config.nearest import nearest
@@ -58,7 +58,7 @@ def compose_saved(tree: Tree, run: Path, arguments: Sequence[Argument]) -> tuple
     config = OmegaConf.create(file.data)
     strategy = last(arguments, "strategy")
     if strategy is not None:
-        for entry in read(tree.path(f"strategy/{strategy.value}")).entries():
+        for entry in option(tree, "strategy", strategy.value):
             OmegaConf.update(config, f"strategy.{entry.name}", entry.value, merge=False)
             origins[f"strategy.{entry.name}"].append(Origin(entry.where, entry.text))
     apply(config, origins, [argument for argument in arguments if argument.key != "resume"])

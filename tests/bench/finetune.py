@@ -114,7 +114,9 @@ class Bench:
             optim=options.OptimOptions(name="adamw", lr=5e-4, decay=0.01, betas=(0.9, 0.999), eps=1e-8),
             schedule=options.ScheduleOptions(name="linear", warmup=0.06),
             precision=options.PrecisionOptions(dtype="fp32"),
-            strategy=options.StrategyOptions(name="single"),
+            strategy=options.StrategyOptions(
+                name="single", tp=None, cp=None, pp=None, replicas=None, reshard=True, offload=False, compile=False
+            ),
         )
 
     def trainer(self, model, folder, train, dev=None, clock=None):

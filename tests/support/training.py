@@ -35,17 +35,24 @@ class Config:
 
 def config(
     *, epochs=2, steps=None, clip=1.0, log_every=1, max_skips=3, lr=0.02, decay=0.01, schedule="linear", warmup=0.1,
-    dtype="fp32", eval_every="epoch", metric=None, patience=None, save_every=None, keep=2, strategy="single",
+    dtype="fp32", eval_every="epoch", metric=None, patience=None, save_every=None, keep=2, background=False,
+    strategy="single",
 ):  # fmt: skip
     return Config(
         options.TrainOptions(epochs=epochs, steps=steps, clip=clip, log_every=log_every, max_skips=max_skips),
         options.EvalOptions(every=eval_every, metric=metric, patience=patience),
-        options.CheckpointOptions(every=save_every, keep=keep),
+        options.CheckpointOptions(every=save_every, keep=keep, background=background),
         options.OptimOptions(name="adamw", lr=lr, decay=decay, betas=(0.9, 0.999), eps=1e-8),
         options.ScheduleOptions(name=schedule, warmup=warmup),
         options.PrecisionOptions(dtype=dtype),
-        options.StrategyOptions(name=strategy),
+        spread(strategy) if isinstance(strategy, str) else strategy,
     )
+
+
+def spread(name, **more):
+    """Options of a strategy, all sizes inferred unless given."""
+    plain = {"tp": None, "cp": None, "pp": None, "replicas": None, "reshard": True, "offload": False, "compile": False}
+    return options.StrategyOptions(name=name, **plain | more)
 
 
 class Rows:

@@ -37,7 +37,7 @@ def feed():
 @pytest.mark.parametrize("max_norm", [None, 1.0])
 def test_a_step_that_is_not_finite_changes_nothing(max_norm):
     net, batch = training.model(), feed().batch(range(8))
-    strategy = Single(torch.device("cpu"), Precision("fp32", torch.device("cpu")))
+    strategy = Single(training.spread("single"), torch.device("cpu"), Precision("fp32", torch.device("cpu")))
     strategy.setup(net)
     strategy.optimizer(training.config().optim)
     good, bad = training.Task(), training.Task(spoil=lambda batch: True)
@@ -56,7 +56,7 @@ def test_a_step_that_is_not_finite_changes_nothing(max_norm):
 
 def test_a_gradient_that_is_not_finite_is_found_behind_a_finite_loss():
     net, batch = training.model(), feed().batch(range(8))
-    strategy = Single(torch.device("cpu"), Precision("fp32", torch.device("cpu")))
+    strategy = Single(training.spread("single"), torch.device("cpu"), Precision("fp32", torch.device("cpu")))
     strategy.setup(net)
     strategy.optimizer(training.config().optim)
     net.classify.bias.register_hook(lambda g: g * float("inf"))

@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def stepper(task, net, clip=None):
-    strategy = Single(CPU, Precision("fp32", CPU))
+    strategy = Single(training.spread("single"), CPU, Precision("fp32", CPU))
     strategy.setup(net)
     strategy.optimizer(training.config().optim)
     return Stepper(net, task, strategy, clip)
@@ -98,7 +98,7 @@ def test_processes_share_a_batch_as_micro_batches_do():
     loss, grads = 0.0, {}
     for part in parts:
         net = training.model(dtype=torch.float64, dropout=0.0)
-        half = Half(CPU, Precision("fp32", CPU))
+        half = Half(training.spread("single"), CPU, Precision("fp32", CPU))
         half.setup(net)
         loss += Stepper(net, task, half, None).gradients([part])
         for name, p in net.named_parameters():

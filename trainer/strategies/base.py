@@ -1,15 +1,20 @@
 """What the loop asks of a strategy. The loop itself never knows how many processes there are."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from trainer.errors import DeviceError
+from trainer.errors import DeviceError, OptionError
 from trainer.options import OptimOptions, StrategyOptions
 from trainer.precision import Precision
-from trainer.strategies import processes
+from trainer.strategies import mesh, processes
+from trainer.strategies.state import Saved
+
+Fill = Callable[[nn.Module], None]  # gives a model that was built without memory its values, in place
 
 
 class Strategy(Protocol):
@@ -20,8 +25,12 @@ class Strategy(Protocol):
     rank: int  # this process; 0 is the one that speaks and writes logs
     world: int  # of so many
 
-    def setup(self, model: nn.Module) -> nn.Module:
-        """The model on its device, wrapped or sharded; every later call is about this one."""
+    def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
+        """The model on its device, wrapped or sharded; every later call is about this one.
+
+        With ``fill`` the model comes without memory (on ``meta``) and ``fill`` gives it its values once it is placed:
+        each parameter is then a tensor, or a ``DTensor`` of which this process holds a part.
+        """
 
     def optimizer(self, options: OptimOptions) -> None:
         """Build the optimizer over the parameters as they lie after ``setup``."""
@@ -51,25 +60,26 @@ class Strategy(Protocol):
         """One optimizer step at rate ``lr`` unless ``skip`` (scalar float, on the device) is 1; gradients are cleared."""
 
     def state(self) -> dict[str, Any]:
-        """Everything that ``load`` needs to go on: model, optimizer, scaler, by parameter name. Process 0 has all of it,
-        the others nothing, so that a checkpoint fits any strategy and number of processes."""
+        """Everything that ``load`` needs to go on, on every process: ``model``, ``optimizer`` and ``scaler``, by the names
+        of the model's parameters (:mod:`trainer.strategies.state`), so that a checkpoint fits any strategy."""
 
-    def load(self, state: dict[str, Any], *, model_only: bool = False) -> None:
-        """Put back what ``state`` returned. Raises ``DataError`` listing every tensor that does not fit."""
+    def load(self, saved: Saved, *, model_only: bool = False) -> None:
+        """Put back what was saved. Raises ``DataError`` listing every tensor that does not fit, before one is changed."""
+
+
+CLASSES = {  # an option's name, its class; a name without one is not among the choices of StrategyOptions.name
+    "single": "trainer.strategies.single.Single",
+    "ddp": "trainer.strategies.ddp.Ddp",
+}
 
 
 def build(options: StrategyOptions, device: torch.device, precision: Precision) -> Strategy:
     """The strategy of that name. Raises ``OptionError`` where the number of processes does not fit it."""
-    processes.check(options.name)
-    if options.name == "single":
-        from trainer.strategies.single import Single
-
-        return Single(device, precision)
-    if options.name == "ddp":
-        from trainer.strategies.ddp import Ddp
-
-        return Ddp(device, precision)
-    raise ValueError(f"no strategy '{options.name}'; there are single, ddp")
+    mesh.check(options)
+    if options.name not in CLASSES:
+        raise OptionError(f"no strategy '{options.name}'; there are {', '.join(CLASSES)}")
+    module, _, name = CLASSES[options.name].rpartition(".")
+    return getattr(import_module(module), name)(options, device, precision)
 
 
 def pick_device(name: str | None = None) -> torch.device:

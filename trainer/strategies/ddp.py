@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from trainer.options import OptimOptions
+from trainer.options import OptimOptions, StrategyOptions
 from trainer.precision import Precision
 from trainer.strategies import processes
+from trainer.strategies.base import Fill
 from trainer.strategies.buckets import Buckets
 from trainer.strategies.single import Single
 
@@ -17,13 +18,13 @@ from trainer.strategies.single import Single
 class Ddp(Single):
     """See :class:`trainer.strategies.base.Strategy`. Weights and optimizer are equal on all processes at all times."""
 
-    def __init__(self, device: torch.device, precision: Precision):
-        super().__init__(device, precision)
+    def __init__(self, options: StrategyOptions, device: torch.device, precision: Precision):
+        super().__init__(options, device, precision)
         processes.join()
         self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
 
-    def setup(self, model: nn.Module) -> nn.Module:
-        super().setup(model)
+    def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
+        super().setup(model, fill)
         for tensor in self.model.state_dict().values():  # of the first process: new weights are drawn on each
             distributed.broadcast(tensor, 0)
         return self.model
@@ -53,6 +54,3 @@ class Ddp(Single):
 
     def reduce(self) -> None:
         self.buckets.finish()
-
-    def state(self) -> dict[str, Any]:
-        return super().state() if self.rank == 0 else {}  # one copy is enough

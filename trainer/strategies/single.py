@@ -8,9 +8,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from trainer import optim
-from trainer.errors import DataError
-from trainer.options import OptimOptions
+from trainer.options import OptimOptions, StrategyOptions
 from trainer.precision import Precision
+from trainer.strategies import state
+from trainer.strategies.base import Fill
+from trainer.strategies.blocks import blocks
+from trainer.strategies.state import Saved
 
 
 class Single:
@@ -18,11 +21,17 @@ class Single:
 
     rank, world = 0, 1
 
-    def __init__(self, device: torch.device, precision: Precision):
-        self.device, self.precision = device, precision
+    def __init__(self, options: StrategyOptions, device: torch.device, precision: Precision):
+        self.options, self.device, self.precision = options, device, precision
 
-    def setup(self, model: nn.Module) -> nn.Module:
+    def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
+        if fill is not None:
+            model = model.to_empty(device=self.device)
+            fill(model)
         self.model = model.to(self.device)
+        if self.options.compile:
+            for block in blocks(self.model).values():
+                block.compile()
         return self.model
 
     def optimizer(self, options: OptimOptions) -> None:
@@ -70,47 +79,7 @@ class Single:
         self.optim.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Any]:
-        scaler = self.precision.scaler
-        return {
-            "model": _tensors(self.model),
-            "optimizer": optim.state(self.optim, self.model),
-            "scaler": {} if scaler is None else scaler.state_dict(),
-        }
+        return state.state(self.model, self.optim, self.precision.scaler)
 
-    def load(self, state: dict[str, Any], *, model_only: bool = False) -> None:
-        _fill(self.model, state["model"])
-        if model_only:
-            return
-        try:
-            optim.load(self.optim, self.model, state["optimizer"])
-        except ValueError as e:
-            raise DataError(f"the checkpoint is not of this model: {e}") from None
-        if self.precision.scaler is not None and state["scaler"]:
-            self.precision.scaler.load_state_dict(state["scaler"])
-
-
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by name; a tied one stands there once."""
-    aliases = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    aliases -= {name for name, _ in model.named_parameters()}
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in aliases}
-
-
-def _fill(model: nn.Module, saved: dict[str, Tensor]) -> None:
-    here = _tensors(model)
-    problems = [f"missing     {name}" for name in here.keys() - saved.keys()]
-    problems += [f"unexpected  {name}" for name in saved.keys() - here.keys()]
-    problems += [
-        f"shape       {name}: checkpoint {list(saved[name].shape)}, model {list(here[name].shape)}"
-        for name in here.keys() & saved.keys()
-        if here[name].shape != saved[name].shape
-    ]
-    if problems:
-        raise DataError(
-            f"the checkpoint is not of this model, {len(problems)} tensors differ:\n  "
-            + "\n  ".join(sorted(problems))
-            + "\nnothing was loaded; resume with the configuration the run was started with (config.yaml in its folder)"
-        )
-    with torch.no_grad():
-        for name, tensor in here.items():
-            tensor.copy_(saved[name])
+    def load(self, saved: Saved, *, model_only: bool = False) -> None:
+        state.load(saved, self.model, *(() if model_only else (self.optim, self.precision.scaler)))

@@ -65,6 +65,8 @@ def values(key):
             made.append(numbers.map(lambda v: (repr(v), v)))
         elif part is type(None):
             made.append(st.just(("null", None)))
+        elif part is bool:
+            made.append(st.sampled_from([("true", True), ("false", False)]))
         elif part is str:
             made.append(texts().map(lambda v: (v, v)))
     if not made:
@@ -96,7 +98,8 @@ def test_a_valid_value_arrives_and_is_known_to_come_from_its_argument(name):
 
 @pytest.mark.parametrize("name", [n for n, key in schema.table().items() if not is_text(key) and n != "model.config"])
 def test_a_value_of_a_wrong_type_is_refused_with_what_is_allowed(name):
-    for text in ["nonsense", "[1,2,3]", "{a:1}", "''", "true"]:
+    truth = "7" if schema.table()[name].type is bool else "true"
+    for text in ["nonsense", "[1,2,3]", "{a:1}", "''", truth]:
         message = refusal(f"{name}={text}")
         assert f"{name}={text}: " in message and "(command line, argument 2)" in message
         assert f"accepts: {accepts(schema.table()[name])}" in message

@@ -41,7 +41,9 @@ def test_a_key_of_the_command_line_goes_over_the_saved_one(run):
 def test_a_run_goes_on_under_another_strategy(run):
     loaded = load([f"resume={run}", "strategy=ddp"])
     assert loaded.config.strategy.name == "ddp"
-    assert "conf/strategy/ddp.yaml:1" in render.explain(loaded, "strategy.name")
+    assert "conf/strategy/ddp.yaml:4" in render.explain(loaded, "strategy.name")
+    again = load([f"resume={run}", "strategy=hsdp", "strategy.replicas=4"])
+    assert again.config.strategy.replicas == 4 and "_base.yaml" in render.explain(again, "strategy.replicas")
     with pytest.raises(OptionError, match=r"did you mean .strategy=ddp"):
         load([f"resume={run}", "strategy=dpd"])
 
