@@ -84,10 +84,11 @@ def evaluated(where: str, metrics: Mapping[str, float], rows: int, best: bool) -
     return f"{where}  {values}   {rows:,}/{rows:,} rows, exact" + ("   best so far" if best else "")
 
 
-def saved(path: Path, seconds: float, nbytes: int, keep: int, best: int | None) -> str:
-    """One checkpoint."""
+def saved(path: Path, seconds: float, written: float, nbytes: int, keep: int, best: int | None) -> str:
+    """One checkpoint: how long training stood still for it, and of what if it was ``written`` meanwhile."""
     kept = f"keep: last {keep}" + (f", best (step {best:,})" if best is not None else "")
-    return f"{path}  stall {duration(seconds)}  {size(nbytes)}   {kept}"
+    meanwhile = f" of {duration(written)}" if written > seconds else ""
+    return f"{path}  stall {duration(seconds)}{meanwhile}  {size(nbytes)}   {kept}"
 
 
 def done(metrics: Mapping[str, float], best: str, seconds: Mapping[str, float], skipped: int) -> str:

@@ -19,6 +19,7 @@ from trainer.errors import TrainerError
 from trainer.precision import Precision
 from trainer.run import Result, Run
 from trainer.step import Stepper
+from trainer.strategies import processes
 from trainer.strategies import base as strategies
 from trainer.task import Feed, Task
 from trainer.tracking.base import Tracker
@@ -75,7 +76,7 @@ class Trainer:
         self.model = self.strategy.setup(model)
         self.stepper = Stepper(self.model, task, self.strategy, options.train.clip)
         self.checkpoints = Checkpoints(
-            self.run_dir / "checkpoints", options.checkpoint.keep, self.strategy.rank, self.strategy.world, self._agree
+            self.run_dir / "checkpoints", options.checkpoint.keep, self.strategy.rank, processes.channel()
         )
         if train is not None:
             train.share(*self.strategy.shard_of_batch())
@@ -98,9 +99,6 @@ class Trainer:
         """Put the weights of the best evaluation into the model and return its step; ``None`` when there was none."""
         if (path := self.checkpoints.best) is None:
             return None
-        state = self.checkpoints.load(path, 0)
-        self.strategy.load(state, model_only=True)
-        return state["progress"]["step"]
-
-    def _agree(self, good: bool) -> bool:
-        return bool(self.strategy.total(torch.tensor(float(not good))) == 0)
+        saved = self.checkpoints.load(path)
+        self.strategy.load(saved, model_only=True)
+        return saved.values()["progress"]["step"]

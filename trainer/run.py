@@ -7,12 +7,13 @@ the weights, the optimizer and the random generators; the schedule and the order
 import math
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer import evaluation, guards, lines, preflight, rng, schedules
 from trainer.console import duration
-from trainer.errors import DataError, DeviceError, OptionError, Stopped
+from trainer.errors import DataError, DeviceError, DiskError, OptionError, Stopped
 from trainer.journal import Journal
 from trainer.ledger import Ledger
 from trainer.progress import Interval, Progress
@@ -86,6 +87,8 @@ class Run:
             self._close_batches()
             self.journal.close()
 
+            with suppress(DiskError):  # a save under way when something else went wrong
+                self.t.checkpoints.finish()
     # Before the first step
 
     def _planned_steps(self) -> int:
@@ -170,6 +173,7 @@ class Run:
             if over:
                 return
             self.stop.poll()
+                self.saves.finish(self.journal)
             self._step()
 
     def _due(self, every: str | int | None, last: int) -> bool:
@@ -314,6 +318,7 @@ class Run:
         best = f"   best {self.metric} {p.best:.4f} at step {p.best_step:,}" if p.best is not None else ""
         if p.ended:
             self.journal.say("stop", p.ended)
+        self.saves.finish(self.journal)
         self.t.console.stop()
         self.journal.say("done", lines.done(self.progress.metrics, best, seconds, p.skipped))
         fields = {"metrics": self.progress.metrics, "best": p.best, "best_step": p.best_step}

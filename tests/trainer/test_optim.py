@@ -1,12 +1,14 @@
 """What weight decay acts on, what an update computes, and how its state is kept."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from tests.support import training
 from trainer import optim
-from trainer.errors import OptionError
+from trainer.errors import OptionError, Stopped
 
 OPTIONS = training.config(lr=0.1, decay=0.5).optim
 
@@ -62,33 +64,74 @@ def test_the_fused_kernel_is_used_here():
     assert optim.build(nn.Linear(2, 2), OPTIONS).defaults["fused"]
 
 
-def test_state_is_by_name_and_comes_back():
-    def updated(net, opt, steps):
-        for i in range(steps):
-            for j, p in enumerate(net.parameters()):
-                p.grad = torch.full_like(p, 0.1 * (i + 1) + j)
-            opt.step()
-
-    one, two = Page(), Page()
-    two.load_state_dict(one.state_dict())
-    first, second = optim.build(one, OPTIONS), optim.build(two, OPTIONS)
-    updated(one, first, 3)
-    saved = {n: {k: v.clone() for k, v in e.items()} for n, e in optim.state(first, one).items()}
-    assert saved.keys() == {name for name, _ in one.named_parameters()}
-    two.load_state_dict(one.state_dict())
-    optim.load(second, two, saved)
-    updated(one, first, 2)
-    updated(two, second, 2)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters()))
-    assert float(saved["bias"]["step"]) == 3, "what was given to load is not written to"
-
-
-def test_state_of_unknown_parameters_is_refused_by_name():
-    page = Page()
-    with pytest.raises(ValueError, match=r"layers\.9\.attn\.q\.weight"):
-        optim.load(optim.build(page, OPTIONS), page, {"layers.9.attn.q.weight": {"step": torch.zeros(())}})
-
-
 def test_a_model_without_anything_to_train_is_refused():
     with pytest.raises(OptionError, match="every parameter of the model is frozen"):
         optim.build(Page().requires_grad_(False), OPTIONS)
+
+
+def test_an_option_of_another_optimizer_is_refused():
+    adam = training.optimizer("adam")
+    with pytest.raises(OptionError, match=r"optim.momentum=0.9: adam has no such option"):
+        optim.build(Page(), replace(adam, momentum=0.9))
+    with pytest.raises(OptionError, match=r"optim.betas=None: adam needs it"):
+        optim.build(Page(), replace(adam, betas=None))
+
+
+def test_sgd_and_adam_compute_what_they_are_named_for():
+    def moved(name, grads):
+        page = nn.ParameterDict({"w": torch.ones(2, dtype=torch.float64)})
+        optimizer = optim.build(page, training.optimizer(name, lr=0.1, decay=0.0))
+        for g in grads:
+            page["w"].grad = torch.full((2,), g, dtype=torch.float64)
+            optim.update(optimizer, 0.1, torch.zeros(()))
+        return float(page["w"][0])
+
+    assert moved("sgd", [2.0, 1.0]) == pytest.approx(1 - 0.1 * 2 - 0.1 * (0.9 * 2 + 1), abs=1e-12)
+    m, v = 0.1 * 2.0, 0.001 * 4.0
+    first = 0.1 * (m / 0.1) / ((v / 0.001) ** 0.5 + 1e-8)
+    m, v = 0.9 * m + 0.1, 0.999 * v + 0.001
+    second = 0.1 * (m / (1 - 0.81)) / ((v / (1 - 0.999**2)) ** 0.5 + 1e-8)
+    assert moved("adam", [2.0, 1.0]) == pytest.approx(1 - first - second, abs=1e-12)
+
+
+def test_adafactor_keeps_a_row_and_a_column_of_a_matrix():
+    page = Page()
+    optimizer = optim.build(page, training.optimizer("adafactor", lr=0.1))
+    for p in page.parameters():
+        p.grad = torch.ones_like(p)
+    optim.update(optimizer, 0.1, torch.zeros(()))
+    held = optimizer.state[page.out.weight]
+    assert sum(t.numel() for name, t in held.items() if name != "step") == 5 + 4
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "adafactor"])
+def test_a_run_with_each_optimizer_is_resumed_to_the_bit(tmp_path, name):
+    def run(folder):
+        return training.trainer(folder, options=training.config(optim=name, save_every=3))
+
+    def stop(step):
+        if step == 6:
+            raise KeyboardInterrupt
+
+    whole, cut = run(tmp_path / "whole"), run(tmp_path / "cut")
+    whole.fit()
+    cut.train.before = stop
+    with pytest.raises(Stopped):
+        cut.fit()
+    again = run(tmp_path / "cut")
+    again.fit(resume=True)
+    for (key, a), b in zip(whole.model.named_parameters(), again.model.parameters()):
+        assert torch.equal(a, b), key
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "adafactor"])
+def test_a_first_step_that_is_skipped_leaves_no_trace(name):
+    def moved(skips):
+        page = nn.ParameterDict({"w": torch.ones(50, 50)})
+        optimizer = optim.build(page, training.optimizer(name, lr=0.1))
+        for skip in skips:
+            page["w"].grad = torch.full((50, 50), float("nan") if skip else 0.5)
+            optim.update(optimizer, 0.1, torch.tensor(float(skip)))
+        return page["w"].detach()
+
+    torch.testing.assert_close(moved([1, 0, 0]), moved([0, 0]), rtol=0, atol=0)

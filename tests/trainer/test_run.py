@@ -29,7 +29,7 @@ FIELDS = {
         "seconds_per_step", "data_wait", "padding",
     },
     "eval": {"set", "rows", "seconds", "best", "loss", "accuracy"},
-    "save": {"path", "seconds", "bytes", "reason"},
+    "save": {"path", "seconds", "written", "bytes", "reason"},
     "done": {"metrics", "best", "best_step", "seconds", "ledger", "reason"},
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from trainer.checkpoint.files import hash_of, write
 
 NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
 
 def render(body: dict) -> bytes:

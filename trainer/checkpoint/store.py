@@ -3,60 +3,101 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+from torch import Tensor
 
 from trainer.checkpoint import files, manifest, tree
+from trainer.checkpoint.parts import Index, Parts, Staging
+from trainer.checkpoint.saved import INDEX, OWN, Saved, tensors_of, values_of
 from trainer.errors import DataError, DiskError
 
 OTHERS = "To see the others: python -m trainer.checkpoint verify"
 
 
 class Checkpoints:
-    """The checkpoints of one run, ``folder/step_N``.
+    """The checkpoints of one run, ``folder/step_N``. Every method is called by all processes of the run together.
 
     keep    how many of the newest stay; the pinned one stays besides
-    rank    which of the ``world`` processes this is: each saves and loads its own part, rank 0 commits
-    agree   called on every rank together: True when it was given True on all of them (an all-reduce); one rank: itself
+    rank    which of the processes this is: each writes its parts, rank 0 commits
+    gather  called on every rank together: what each of them gave, in their order. It is called from a thread, beside
+            whatever the processes tell one another meanwhile
     """
 
     def __init__(
-        self, folder: str | Path, keep: int = 2, rank: int = 0, world: int = 1, agree: Callable[[bool], bool] = bool
+        self,
+        folder: str | Path,
+        keep: int = 2,
+        rank: int = 0,
+        gather: Callable[[Any], list[Any]] = lambda value: [value],
     ):
-        self.folder, self.keep, self.rank, self.world, self._agree = Path(folder), max(1, keep), rank, world, agree
-        self._whole: set[Path] = set()  # hashed by this process, or written by it
+        self.folder, self.keep, self.rank, self._gather = Path(folder), max(1, keep), rank, gather
+        self._parts, self._staging = Parts(rank, gather), Staging()
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._flight: Future[None] | None = None
+        self.took = 0.0  # seconds from the last save's call until it was on the disk
+        self._whole: set[Path] = set()  # hashed by this run, or written by it
 
-    def save(self, step: int, state: Any, pin: bool = False) -> Path:
-        """Save ``state`` as ``step_N``, durable when this returns; with ``pin`` it becomes the best.
+    def save(
+        self, step: int, own: Any, tensors: Mapping[str, Tensor] | None = None, pin: bool = False, wait: bool = True
+    ) -> Path:
+        """Save ``tensors`` and what each process has of its ``own`` as ``step_N``; with ``pin`` it becomes the best.
+
+        Durable when this returns; with ``wait=False`` it returns when everything is copied to main memory, and a thread
+        writes the copy: :meth:`finish` says when it is durable, and a save that is still under way is finished first.
 
         DiskError names the file that could not be written and the last good checkpoint, which is untouched.
         TypeError names a value that a checkpoint cannot hold.
         """
-        nodes, tensors = tree.flatten(state)
-        part, path = self.folder / f"step_{step}.tmp", self.folder / f"step_{step}"
+        self.finish()
+        began = time.perf_counter()
+        nodes, mine = tree.flatten(own)
+        kept = {OWN + name: tensor for name, tensor in mine.items()} | self._parts.of(tensors or {})
+        text, index, path = json.dumps(nodes).encode(), self._parts.index, self.folder / f"step_{step}"
+        if not wait:
+            kept = self._staging.copy(kept)
 
-        def open_folder():
+        def write() -> None:
+            self._write(path, kept, text, index, pin)
+            self.took = time.perf_counter() - began
+
+        if wait:
+            write()
+        else:
+            self._flight = self._thread.submit(write)
+        return path
+
+    def finish(self) -> None:
+        """Wait for the save that is under way, if one is. Raises its DiskError."""
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            flight.result()
+
+    def _write(self, path: Path, tensors: dict[str, Tensor], text: bytes, index: Index, pin: bool) -> None:
+        part = path.with_name(f"{path.name}.tmp")
+
+        def open_folder() -> None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._clean()
             part.mkdir()
 
-        def write_part():
-            name = f"rank_{self.rank}"
-            written = {
-                f"{name}.safetensors": files.write(part / f"{name}.safetensors", files.safetensors(tensors)),
-                f"{name}.json": files.write(part / f"{name}.json", [json.dumps(nodes).encode()]),
+        def write_part() -> dict[str, dict]:
+            names = tensors_of(self.rank), values_of(self.rank)
+            return {
+                names[0]: files.write(part / names[0], files.safetensors(tensors)),
+                names[1]: files.write(part / names[1], [text]),
             }
-            files.write(part / f"{name}.files", [json.dumps(written).encode()])
 
-        def commit():
-            listed = {}
-            for rank in range(self.world):
-                listed |= json.loads((part / f"rank_{rank}.files").read_bytes())
-                (part / f"rank_{rank}.files").unlink()
-            manifest.write_manifest(part, step, self._serial() + 1, self.world, listed)
+        def commit() -> None:
+            listed = {INDEX: files.write(part / INDEX, [json.dumps(index).encode()])}
+            for its in written:
+                listed |= its
+            step = int(path.name.removeprefix("step_"))
+            manifest.write_manifest(part, step, self._serial() + 1, len(written), listed)
             files.sync_folder(part)
             if path.exists():  # a run that went back; the older save stays readable as .old until the new one is there
                 path.rename(path.with_suffix(".old"))
@@ -68,44 +109,50 @@ class Checkpoints:
 
         first = self.rank == 0
         self._together(open_folder if first else None, part)
-        self._together(write_part, part)
+        written = self._together(write_part, part)
         self._together(commit if first else None, part)
         self._whole.add(path)
-        return path
 
     def newest_valid(self) -> tuple[Path | None, list[tuple[Path, str]]]:
         """The checkpoint saved last whose files are all as written, and those passed over with the reason.
 
-        Reads every byte of what it judges; of several ranks one asks and tells the others.
+        Rank 0 reads every byte of what it judges and tells the others.
         """
+        self.finish()
+        path, refused = self._gather(self._judge() if self.rank == 0 else None)[0]
+        if path is not None:
+            self._whole.add(path)
+        return path, refused
+
+    def _judge(self) -> tuple[Path | None, list[tuple[Path, str]]]:
         refused = [(path, "the save was cut short") for path in sorted(self.folder.glob("step_*.tmp"))]
         paths = self._paths()
         for path in [path for path in paths if not _serial(path)] + [path for path in reversed(paths) if _serial(path)]:
             reason = manifest.problem(path)
             if reason is None:
-                self._whole.add(path)
                 return path, refused
             refused.append((path, reason))
         return None, refused
 
-    def load(self, path: str | Path, rank: int | None = None) -> Any:
-        """The state saved there by this rank (or by ``rank``), tensors on the CPU; DataError when it is not whole."""
-        path, rank = Path(path), self.rank if rank is None else rank
-        if path not in self._whole and (reason := manifest.problem(path)):
-            raise DataError(f"{path} is not a whole checkpoint: {reason}. {OTHERS} {path.parent}")
-        saved = manifest.read_manifest(path)["world"]
-        if rank >= saved:
-            raise DataError(f"{path} was saved by {saved} processes and has no part for rank {rank}")
-        nodes = json.loads((path / f"rank_{rank}.json").read_bytes())
-        mapped = load_file(path / f"rank_{rank}.safetensors")
-        tensors = {name: mapped.pop(name).clone() for name in list(mapped)}  # the file may be retired while they live
-        return tree.restore(nodes, tensors)
+    def load(self, path: str | Path) -> Saved:
+        """What was saved there; DataError when it is not whole."""
+        self.finish()
+        path = Path(path)
+        if path not in self._whole:
+            reason = self._gather(manifest.problem(path) if self.rank == 0 else None)[0]
+            if reason:
+                raise DataError(f"{path} is not a whole checkpoint: {reason}. {OTHERS} {path.parent}")
+        self._whole.add(path)
+        return Saved(path)
 
     def pin(self, path: str | Path) -> None:
         """Make a saved checkpoint the best: it is kept until another one is pinned."""
+        self.finish()
         if not (self.folder / Path(path).name / manifest.NAME).is_file():
             raise DataError(f"{path} is not a checkpoint in {self.folder}. {OTHERS} {self.folder}")
-        self._point("best", Path(path))
+        if self.rank == 0:
+            self._point("best", Path(path))
+        self._gather(None)
 
     @property
     def best(self) -> Path | None:
@@ -121,16 +168,17 @@ class Checkpoints:
     def _serial(self) -> int:
         return max((_serial(path) for path in self._paths()), default=0)
 
-    def _together(self, action: Callable[[], None] | None, part: Path) -> None:
-        """Run a step of the save; if it failed on any rank, take the save back and raise on all of them."""
-        error = None
+    def _together(self, action: Callable[[], Any] | None, part: Path) -> list[Any]:
+        """A step of the save: what it gave on each rank. Failed on any, the save is taken back, and all of them raise."""
+        error = given = None
         try:
             if action:
-                action()
+                given = action()
         except OSError as problem:
             error = problem
-        if self._agree(error is None):
-            return
+        votes = self._gather((error is None, given))
+        if all(fine for fine, _ in votes):
+            return [given for _, given in votes]
         if self.rank == 0:
             shutil.rmtree(part, ignore_errors=True)
         last = next(reversed(self._paths()), None)

@@ -7,11 +7,14 @@ Every line has ``event``, ``time`` (seconds since 1970) and ``step`` (optimizer 
               on that batch) leak (false: no sequence reaches its neighbours; absent where that cannot be told) loss_at_0
               (by term, only at step 0)
     lr        warmup peak points: the learning rate at 0, 10, 50 and 100% of the run, [[step, lr], ...]
+    formats   weights frozen gradients optimizer, each {number format: bytes on the first process}, measured at the first
+              step that changes weights; computed: the format of matrix products
     step      epoch, loss (mean since the last such line), lr, grad_norm, tokens and examples (so far), and since the last
               such line: tokens_per_second, examples_per_second, seconds_per_step, data_wait (share of that time),
               padding (share of the computed positions); on a GPU peak_bytes
     eval      set (name of the data) rows seconds best (true or false), and one field a metric: loss, accuracy, ...
-    save      path seconds bytes reason (planned, best, end, stop)
+    save      path seconds (that training stood still) written (seconds until it was on the disk) bytes reason (planned,
+              best, end, stop)
     skip      rows (the first 32 of the batch) loss grad_norm in_row
     rollback  to (the step of the checkpoint) rows
     refused   path why (a checkpoint that is not whole)

@@ -17,7 +17,7 @@ from trainer.checkpoint.__main__ import main
 from trainer.checkpoint.store import Checkpoints
 from trainer.errors import DataError, DiskError
 
-FILES = ["rank_0.safetensors", "rank_0.json", "manifest.json"]
+FILES = ["rank_0.safetensors", "rank_0.json", "index.json", "manifest.json"]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_damage_is_seen_and_the_previous_taken(store, name, damage):
     damage(bad / name)
     path, refused = store.newest_valid()
     assert path == good and [item[0] for item in refused] == [bad] and name in refused[0][1]
-    assert store.load(good)["step"] == 1
+    assert store.load(good).values()["step"] == 1
     with pytest.raises(DataError, match=rf"step_2 is not a whole checkpoint: .*{name}"):
         store.load(bad)
 
@@ -83,7 +83,7 @@ def test_verify_command(store, capsys):
     flip(store.folder / "step_2" / FILES[0])
     assert main(["verify", str(store.folder.parent)]) == 3
     out = capsys.readouterr().out
-    assert "step_1  ok  step 1, 2 files" in out and "step_2  REFUSED  rank_0.safetensors was altered" in out
+    assert "step_1  ok  step 1, 3 files" in out and "step_2  REFUSED  rank_0.safetensors was altered" in out
     assert main(["verify", str(store.folder / "step_1")]) == 0
     capsys.readouterr()
     assert main(["verify", str(store.folder / "nothing")]) == 3
@@ -95,7 +95,7 @@ def assert_refused_and_older_loads(store, error, step, reason):
     assert error.value.exit_code == 4 and "\n" not in message
     assert f"step_{step}.tmp/rank_0.safetensors: {reason}" in message and "The last good checkpoint is" in message
     path, refused = store.newest_valid()
-    assert store.load(path)["step"] == step - 1 and refused == []
+    assert store.load(path).values()["step"] == step - 1 and refused == []
 
 
 def test_a_file_size_limit(store):
@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 def save_for_ever(folder, pipe):
     store = Checkpoints(folder, keep=2)
     path, _ = store.newest_valid()
-    step = store.load(path)["step"] if path else 0
+    step = store.load(path).values()["step"] if path else 0
     while True:
         step += 1
         name = step if step % 3 else step - 1  # every third one replaces the save before it
@@ -165,7 +165,7 @@ def test_killed_while_saving(tmp_path):
         process.join()
         store = Checkpoints(folder)
         path, refused = store.newest_valid()
-        state = store.load(path)
+        state = store.load(path).values()
         assert state["step"] in (reported, reported + 1)
         assert state["w"].eq(state["step"]).all()
         assert all(bad.suffix == ".tmp" for bad, _ in refused)

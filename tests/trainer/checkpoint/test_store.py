@@ -57,7 +57,7 @@ def test_tree_round_trip(state):
 @given(states)
 def test_disk_round_trip(tmp_path_factory, state):
     store = Checkpoints(tmp_path_factory.mktemp("run"))
-    assert same(Checkpoints(store.folder).load(store.save(1, state)), state)
+    assert same(Checkpoints(store.folder).load(store.save(1, state)).values(), state)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -65,7 +65,7 @@ def test_every_dtype_keeps_its_bits(tmp_path, dtype):
     bits = torch.randint(0, 2 if dtype is torch.bool else 256, (5, dtype.itemsize), dtype=torch.uint8)
     tensor = bits.view(dtype) if dtype.itemsize > 1 else bits.reshape(5).view(dtype)
     store = Checkpoints(tmp_path)
-    loaded = store.load(store.save(0, {"x": tensor, "empty": tensor[:0]}))
+    loaded = store.load(store.save(0, {"x": tensor, "empty": tensor[:0]})).values()
     assert loaded["x"].dtype == dtype and torch.equal(loaded["x"].view(torch.uint8), tensor.view(torch.uint8))
     assert loaded["empty"].shape == tensor[:0].shape
 
@@ -87,7 +87,7 @@ def test_the_state_of_a_run(tmp_path):
         "random": (torch.get_rng_state(), np.random.get_state(), random.getstate()),
     }
     store = Checkpoints(tmp_path)
-    loaded = store.load(store.save(1, state))
+    loaded = store.load(store.save(1, state)).values()
     assert same(loaded, state)
     maps = Path("/proc/self/maps")
     assert not maps.exists() or str(tmp_path) not in maps.read_text()  # a retired file takes nothing with it
@@ -101,7 +101,7 @@ def test_views_slices_and_ties(tmp_path):
     state = {"base": base, "tied": base, "column": base[:, 1], "row": base[1], "turned": base.T}
     store = Checkpoints(tmp_path)
     path = store.save(1, state)
-    loaded = store.load(path)
+    loaded = store.load(path).values()
     assert same(loaded, {name: tensor.contiguous() for name, tensor in state.items()})
     assert loaded["tied"] is loaded["base"]
 
@@ -138,7 +138,7 @@ def test_newest_means_saved_last_after_a_run_went_back(tmp_path):
     assert steps(tmp_path) == [200]
     store.save(200, {"run": "third"})
     path, refused = store.newest_valid()
-    assert store.load(path) == {"run": "third"} and refused == [] and steps(tmp_path) == [200]
+    assert store.load(path).values() == {"run": "third"} and refused == [] and steps(tmp_path) == [200]
 
 
 def test_left_overs_are_told_then_removed(tmp_path):
@@ -149,16 +149,16 @@ def test_left_overs_are_told_then_removed(tmp_path):
     path, refused = store.newest_valid()
     assert path == good and refused == [(tmp_path / "step_2.tmp", "the save was cut short")]
     store.save(2, {"a": 2})
-    assert not list(tmp_path.glob("*.tmp")) and store.load(tmp_path / "step_2") == {"a": 2}
+    assert not list(tmp_path.glob("*.tmp")) and store.load(tmp_path / "step_2").values() == {"a": 2}
 
 
 def test_killed_between_the_two_renames_of_a_replacement(tmp_path):
     store = Checkpoints(tmp_path)
     store.save(4, {"a": 1}).rename(tmp_path / "step_4.old")
     path, _ = store.newest_valid()
-    assert store.load(path) == {"a": 1}
+    assert store.load(path).values() == {"a": 1}
     store.save(5, {"a": 2})
-    assert steps(tmp_path) == [4, 5] and store.load(tmp_path / "step_4") == {"a": 1}
+    assert steps(tmp_path) == [4, 5] and store.load(tmp_path / "step_4").values() == {"a": 1}
 
 
 def test_an_empty_folder(tmp_path):
@@ -167,23 +167,23 @@ def test_an_empty_folder(tmp_path):
 
 
 class Ranks:
-    """Threads in the place of processes; ``agree`` is an all-reduce over them."""
+    """Threads in the place of processes; ``gather`` is an all-gather over them."""
 
     def __init__(self, world):
-        self.votes, self.barrier = [True] * world, threading.Barrier(world)
+        self.given, self.barrier = [None] * world, threading.Barrier(world)
 
-    def agree(self, rank):
-        def vote(fine):
-            self.votes[rank] = fine
+    def gather(self, rank):
+        def exchange(value):
+            self.given[rank] = value
             self.barrier.wait(timeout=30)
-            result = all(self.votes)
+            result = list(self.given)
             self.barrier.wait(timeout=30)
             return result
 
-        return vote
+        return exchange
 
     def run(self, action):
-        results = [None] * len(self.votes)
+        results = [None] * len(self.given)
 
         def guarded(rank):
             try:
@@ -191,7 +191,7 @@ class Ranks:
             except Exception as error:
                 results[rank] = error
 
-        threads = [threading.Thread(target=guarded, args=(rank,)) for rank in range(len(self.votes))]
+        threads = [threading.Thread(target=guarded, args=(rank,)) for rank in range(len(self.given))]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -201,18 +201,19 @@ class Ranks:
 
 def test_each_rank_has_its_part(tmp_path):
     ranks = Ranks(3)
-    stores = [Checkpoints(tmp_path, rank=rank, world=3, agree=ranks.agree(rank)) for rank in range(3)]
+    stores = [Checkpoints(tmp_path, rank=rank, gather=ranks.gather(rank)) for rank in range(3)]
     paths = ranks.run(lambda rank: stores[rank].save(1, {"rank": rank, "x": torch.full((2,), rank)}))
     assert paths == [tmp_path / "step_1"] * 3
-    assert [stores[rank].load(paths[0])["rank"] for rank in range(3)] == [0, 1, 2]
-    assert Checkpoints(tmp_path).load(paths[0], rank=2)["x"].tolist() == [2, 2]
+    saved = Checkpoints(tmp_path).load(paths[0])
+    assert [saved.values(rank)["rank"] for rank in range(3)] == [0, 1, 2]
+    assert saved.values(2)["x"].tolist() == [2, 2]
     with pytest.raises(DataError, match="saved by 3 processes and has no part for rank 3"):
-        Checkpoints(tmp_path, rank=3, world=4).load(paths[0])
+        saved.values(3)
 
 
 def test_one_rank_that_cannot_write_stops_all(tmp_path, monkeypatch):
     ranks = Ranks(2)
-    stores = [Checkpoints(tmp_path, rank=rank, world=2, agree=ranks.agree(rank)) for rank in range(2)]
+    stores = [Checkpoints(tmp_path, rank=rank, gather=ranks.gather(rank)) for rank in range(2)]
     ranks.run(lambda rank: stores[rank].save(1, {"rank": rank}))
     from trainer.checkpoint import files
 
