@@ -73,7 +73,7 @@ def _sdpa(q, k, v, mask, bias, scale, dropout):
         bias = bias.to(q.dtype)
         allowed = bias if allowed is None else torch.where(allowed, bias, torch.finfo(q.dtype).min)
     return F.scaled_dot_product_attention(
-        q, k, v, allowed, dropout, is_causal, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
+        q, k, v, allowed, dropout, is_causal, scale=scale, enable_gqa=bool(k.shape[1] != q.shape[1])
     )
 
 
