@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import nn
 
 from trainer import evaluation, options, preflight
@@ -19,8 +18,8 @@ from trainer.errors import TrainerError
 from trainer.precision import Precision
 from trainer.run import Result, Run
 from trainer.step import Stepper
-from trainer.strategies import processes
 from trainer.strategies import base as strategies
+from trainer.strategies import processes
 from trainer.task import Feed, Task
 from trainer.tracking.base import Tracker
 

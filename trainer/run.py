@@ -85,10 +85,10 @@ class Run:
             raise DeviceError(guards.out_of_memory(self.progress.step, self.micros, self.device, peak)) from None
         finally:
             self._close_batches()
-            self.journal.close()
-
             with suppress(DiskError):  # a save under way when something else went wrong
                 self.t.checkpoints.finish()
+            self.journal.close()
+
     # Before the first step
 
     def _planned_steps(self) -> int:
@@ -171,9 +171,9 @@ class Run:
                 if over or not p.skipped_in_row:  # a save amid bad steps would push out a good one
                     self.saves.save("end" if over else "planned", self.journal)
             if over:
+                self.saves.finish(self.journal)
                 return
             self.stop.poll()
-                self.saves.finish(self.journal)
             self._step()
 
     def _due(self, every: str | int | None, last: int) -> bool:
@@ -306,6 +306,7 @@ class Run:
         if self.saves.at != self.progress.step:
             self._read()
             self.saves.save("stop", self.journal)
+        self.saves.finish(self.journal)
         self.journal.event("stop", {"reason": signal})
         seconds = duration(time.perf_counter() - began)
         raise Stopped(
@@ -318,7 +319,6 @@ class Run:
         best = f"   best {self.metric} {p.best:.4f} at step {p.best_step:,}" if p.best is not None else ""
         if p.ended:
             self.journal.say("stop", p.ended)
-        self.saves.finish(self.journal)
         self.t.console.stop()
         self.journal.say("done", lines.done(self.progress.metrics, best, seconds, p.skipped))
         fields = {"metrics": self.progress.metrics, "best": p.best, "best_step": p.best_step}
