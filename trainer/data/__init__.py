@@ -13,6 +13,9 @@
     plan = BatchPlan(data.lengths, batch_options, seed=7, rank=0, world=1)   # seed=None: in the given order, evaluation
     feed = Loader(data, plan, Collate(fields, batch_options), workers=1)     # a trainer.task.Feed
 
+Images and sounds are columns, too: ``prepare(..., media=["image"])``, and a ``change=EachRow(transform, seed)`` of the
+loader decodes them: see :mod:`trainer.data.media` and :mod:`trainer.data.each`.
+
 ``process(columns: dict[str, list]) -> dict[str, list | array]`` turns some rows into features, one list a field; it
 names a bad row with ``raise RowError(i, "what is wrong")``.
 """

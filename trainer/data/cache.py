@@ -59,6 +59,8 @@ def once(
     key     hash of everything the content depends on
     build   build(path, say) writes ``path`` and returns facts for later users; its lines reach waiting processes too
 
+    Facts have ``hash`` besides, that of the file's content.
+
     DiskError where the cache cannot be written.
     """
     folder = (folder or default_folder()) / kind
@@ -89,7 +91,7 @@ def _build(place: Path, build: Build, say: Say) -> dict[str, Any]:
         (part / "meta.json").write_text(json.dumps(meta))
         shutil.rmtree(place, ignore_errors=True)  # altered; who reads it still has its pages
         part.rename(place)
-        return facts
+        return facts | {"hash": meta["hash"]}
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -100,7 +102,7 @@ def _facts(place: Path) -> dict[str, Any] | None:
         meta = json.loads((place / "meta.json").read_text())
         data = place / "data.arrow"
         if data.stat().st_size == meta["size"] and digest_file(data) == meta["hash"]:
-            return meta["facts"]
+            return meta["facts"] | {"hash": meta["hash"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None

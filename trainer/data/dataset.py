@@ -1,7 +1,7 @@
 """Prepared examples: a memory-mapped Arrow file whose rows are handed out as views of it."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,9 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-Feature = np.ndarray | int | float | str
+from trainer.data.media import Column, Media
+
+Feature = np.ndarray | int | float | str | Media
 
 
 class Ragged(NamedTuple):
@@ -24,24 +26,26 @@ class Dataset:
 
     lengths     int32 [n], tokens of each row
     fields      names of the features
+    digest      a hash of what all examples hold
     where(i)    the file and row that example ``i`` was made of
 
-    ``data[i]`` is a dict: a list of tokens is a read-only NumPy view [length], a number a Python number. Nothing is
-    copied or converted before it is asked for, and no row is kept, so memory stays flat.
+    ``data[i]`` is a dict: a list of tokens is a read-only NumPy view [length], a number a Python number, an
+    image or a sound a :class:`Media` that nobody has opened. Nothing is copied or converted before it is asked for, and
+    no row is kept, so memory stays flat.
     """
 
-    def __init__(self, path: Path, origin: Callable[[int], str]):
-        self.path, self.origin = Path(path), origin
+    def __init__(self, path: Path, origin: Callable[[int], str], digest: str, media: Mapping[str, Column]):
+        self.path, self.origin, self.digest, self.media = Path(path), origin, digest, dict(media)
         table = datasets.Dataset.from_file(str(path)).data.table
         chunks = [[column.chunk(k) for column in table.columns] for k in range(table.column(0).num_chunks)]
         self._starts = np.cumsum([0, *(len(columns[0]) for columns in chunks)]).tolist()
         self._chunks = [dict(zip(table.column_names, map(_Column, columns))) for columns in chunks]
-        self.fields = [name for name in table.column_names if name not in ("length", "row")]
+        self.fields = [*(name for name in table.column_names if name not in ("length", "row")), *self.media]
         self.lengths = self._whole("length", np.int32)
         self._row = self._whole("row", np.int64) if "row" in table.column_names else None
 
     def __reduce__(self):
-        return type(self), (self.path, self.origin)
+        return type(self), (self.path, self.origin, self.digest, self.media)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -73,14 +77,21 @@ class Dataset:
 
     def where(self, i: int) -> str:
         """``train.tsv row 17``."""
-        return self.origin(int(i if self._row is None else self._row[i]))
+        return self.origin(self._source(i))
 
     def _get(self, i: int) -> dict[str, Feature]:
         k = bisect_right(self._starts, i) - 1
         columns, j = self._chunks[k], i - self._starts[k]
-        return {name: columns[name](j) for name in self.fields}
+        found = {name: column(j) for name, column in columns.items() if name not in ("length", "row")}
+        return found | {name: column[self._source(i)] for name, column in self.media.items()}
+
+    def _source(self, i: int) -> int:
+        """The row that example ``i`` was made of."""
+        return int(i if self._row is None else self._row[i])
 
     def _gather(self, name: str, rows: np.ndarray, groups: list[tuple[int, np.ndarray]], spans=None):
+        if name in self.media:
+            return [self.media[name][self._source(i)] for i in rows.tolist()]
         column = self._chunks[0][name]
         if isinstance(column.values, pa.Array):
             return [self._get(i)[name] for i in rows.tolist()]

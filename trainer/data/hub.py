@@ -9,6 +9,7 @@ import datasets
 import huggingface_hub.constants
 from datasets.exceptions import DatasetNotFoundError
 
+from trainer.data.media import undecoded
 from trainer.data.rows import Origin, Rows, missing_column, nearest
 from trainer.errors import DataError
 
@@ -39,7 +40,7 @@ def read(name: str, config: str | None, split: str, columns: Sequence[str] | Non
             f"hub data set {name!r} has no split {split!r}{f'; did you mean {near!r}?' if near else '.'} "
             f"Splits there: {', '.join(found)}"
         )
-    data = found[split]
+    data = undecoded(found[split])
     place = f"{name}{f'/{config}' if config else ''} {split}"
     unused = []
     if columns is not None:

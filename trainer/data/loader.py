@@ -2,21 +2,23 @@
 
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from trainer.data.batches import BatchPlan
+from trainer.data.cache import digest
 from trainer.data.collate import Collate, tensors
 from trainer.data.dataset import Dataset
 from trainer.errors import DataError
 
 Arrays = dict[str, np.ndarray]
+Change = Callable[[dict[str, Any], np.ndarray, int], dict[str, Any]]  # (columns, rows, epoch) -> columns
 
 
 class Maker(NamedTuple):
@@ -25,22 +27,23 @@ class Maker(NamedTuple):
     dataset: Dataset
     plan: BatchPlan
     collate: Collate
+    change: Change | None
 
     def step(self, epoch: int, step: int) -> list[Arrays]:
         """The micro batches of one optimizer step."""
         batches = self.plan.global_step(epoch, step)
-        return [self.batch(self.plan.share(rows), self.plan.width(rows)) for rows in batches]
+        return [self.batch(epoch, self.plan.share(rows), self.plan.width(rows)) for rows in batches]
 
-    def batch(self, rows: np.ndarray, width: int | None = None) -> Arrays:
+    def batch(self, epoch: int, rows: np.ndarray, width: int | None = None) -> Arrays:
         """One batch; an error becomes a DataError that names the row that causes it alone."""
         try:
-            return self.collate.arrays(self.dataset.columns(rows), rows, width)
+            return self.collate.arrays(self._columns(epoch, rows), rows, width)
         except Exception as error:
             for row in rows.tolist():
                 try:
-                    self.collate.arrays(self.dataset.columns([row]), [row])
+                    self.collate.arrays(self._columns(epoch, np.array([row])), [row], width)
                 except Exception as cause:
-                    reason = f"{type(cause).__name__}: {cause}"
+                    reason = str(cause) if isinstance(cause, DataError) else f"{type(cause).__name__}: {cause}"
                     raise DataError(
                         f"row {row} ({self.dataset.where(row)}) cannot be made a batch of: {reason}"
                     ) from cause
@@ -48,13 +51,21 @@ class Maker(NamedTuple):
                 f"rows {rows.tolist()} cannot be made one batch: {type(error).__name__}: {error}"
             ) from error
 
+    def _columns(self, epoch: int, rows: np.ndarray) -> dict[str, Any]:
+        columns = self.dataset.columns(rows)
+        return columns if self.change is None else self.change(columns, rows, epoch)
+
 
 class Loader:
     """A feed (:class:`trainer.task.Feed`): the batches of a plan, prepared by ``workers`` while the model computes.
 
     workers    0 prepares each batch when it is asked for; the batches are the same for any number
-    kind       "thread" for features that only need joining; "process" where preparing them holds the interpreter
+    kind       "thread" for features that only need joining, or decoding in C; "process" where preparing them holds the
+               interpreter (``change`` is then importable: a function of a module, or a dataclass)
     prefetch   optimizer steps made ready ahead
+    change     what is done to a batch's columns anew in each epoch (masking, augmentation): a pure function of the columns
+               as they are prepared, the rows' numbers and the epoch, so that any step can be made again, by any worker
+               and rank. :class:`trainer.data.each.EachRow` makes one of a function of one row
     pin        put tensors into pinned memory, from which copies to a GPU overlap with computing; None: where CUDA is
 
     ``waited`` counts the seconds that the consumer stood still for data, since the loader was made.
@@ -68,19 +79,20 @@ class Loader:
         workers: int = 1,
         kind: Literal["thread", "process"] = "thread",
         prefetch: int = 4,
+        change: Change | None = None,
         pin: bool | None = None,
     ):
         self.dataset, self.plan, self.collate = dataset, plan, collate
         self.workers, self.kind, self.prefetch = workers, kind, max(1, prefetch)
         self.pin = torch.cuda.is_available() if pin is None else pin
         self.waited = 0.0
-        self._maker = Maker(dataset, plan, collate)
+        self._maker = Maker(dataset, plan, collate, change)
         self._pool: Executor | None = None
 
     @property
     def identity(self) -> str:
-        """A hash of all that decides which row is in which step."""
-        return self.plan.identity
+        """A hash of all that decides which row is in which step, and of what the rows hold."""
+        return digest(self.plan.identity, self.dataset.digest)
 
     def steps(self, epoch: int) -> int:
         """Optimizer steps in an epoch."""
@@ -111,7 +123,12 @@ class Loader:
     def worst(self) -> dict[str, torch.Tensor] | None:
         """The largest batch that any epoch can bring; None without rows."""
         rows = self.plan.worst()
-        return self._tensors(self._maker.batch(rows, self.plan.width(rows))) if len(self.plan) else None
+        return self._tensors(self._maker.batch(0, rows, self.plan.width(rows))) if len(self.plan) else None
+
+    def one(self) -> dict[str, torch.Tensor]:
+        """A batch of the first row alone."""
+        rows = np.zeros(1, dtype=np.int64)
+        return self._tensors(self._maker.batch(0, rows, self.plan.width(rows)))
 
     def share(self, index: int, of: int) -> None:
         """From now on hand out share ``index`` of ``of`` of every batch, which may be empty."""

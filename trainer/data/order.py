@@ -12,6 +12,15 @@ BLOCK = 1 << 14  # positions computed at a time: the working arrays stay in the 
 MASK = (1 << 64) - 1
 
 
+def draw(seed: int, epoch: int, row: int) -> np.random.Generator:
+    """Random numbers for one example in one epoch, a pure function of the three.
+
+    Philox with epoch and row in the upper words of its counter (Salmon et al., 2011, "Parallel Random Numbers: As Easy
+    as 1, 2, 3"): no two examples share a number.
+    """
+    return np.random.Generator(np.random.Philox(key=seed & MASK, counter=[0, 0, epoch, row]))
+
+
 class Order:
     """A permutation of ``range(n)`` for each epoch; ``seed`` None is the identity, for evaluation."""
 

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -29,10 +30,20 @@ class Origin:
 
     def __call__(self, i: int) -> str:
         """``train.tsv row 17``: rows count from 1, a header is none."""
+        k, row = self._place(i)
+        return f"{self.files[k][0]} row {row + 1:,}"
+
+    def folder(self, i: int) -> Path:
+        """The folder that names of files in row ``i`` are relative to: the one its file is in, or itself one."""
+        path = Path(self.files[self._place(i)[0]][0])
+        return path if path.is_dir() else path.parent
+
+    def _place(self, i: int) -> tuple[int, int]:
+        """The number of a row's file, and its own in there."""
         i = int(i if self.chosen is None else self.chosen[i])
         starts = np.cumsum([0, *(count for _, count in self.files)])
         k = bisect_right(starts, i) - 1
-        return f"{self.files[k][0]} row {i - starts[k] + 1:,}"
+        return k, i - int(starts[k])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""The user's own files, and the hub's data sets, as rows.
+"""The user's own files as rows: tables and texts, and folders of images or sounds.
 
-Files are read once into a memory-mapped Arrow file in the cache (``cache.once``) and served by ``datasets``.
+Files are read once into a memory-mapped Arrow file in the cache (``cache.once``) and served by ``datasets``. Images and
+sounds are only listed: see :mod:`trainer.data.media`.
 """
 
 import glob
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import datasets
 import pyarrow as pa
 
-from trainer.data import cache, formats
+from trainer.data import cache, formats, media
 from trainer.data.cache import Say, silent
 from trainer.data.rows import Origin, Rows, missing_column, nearest
 from trainer.errors import DataError
@@ -25,11 +26,15 @@ SPLITS = {  # a word of a file's or folder's name -> the split, in the hub's wor
     "dev": "validation", "valid": "validation", "validation": "validation", "val": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
+FOLDER = "folder"  # the form of a folder of images or sounds
 NOT_DATA = {"dataset_info", "dataset_dict", "state", "dataset_infos", "readme", "license", "notice"}
 
 
 def find(path: Paths) -> dict[str, list[Path]]:
     """The data files of a file, a folder, a pattern with ``*``, or several of them: {split: files}.
+
+    A folder without data files stands for the images or sounds in it, under a folder a class or all in one; so does each
+    of its sub-folders that is named as a split. Rows of a data file may name such files, in a column of their own.
 
     Splits are told from names: ``train``, ``dev`` or ``validation``, ``test``, with what follows (``dev_matched`` ->
     ``validation_matched``), of the file or of the folder it is in. What names no split is ``train``, unless something
@@ -64,7 +69,7 @@ def read(
     folder: Path | None = None,
     say: Say = silent,
 ) -> Rows:
-    """The rows of one or more files of one kind, in order.
+    """The rows of one or more files of one kind, in order; of a folder, a row a file: ``image`` or ``audio``, and ``label``.
 
     form      csv, tsv, json, jsonl, text, parquet or arrow; None: as the files are named
     header    csv and tsv: True when the first line names the columns, else the names
@@ -75,21 +80,22 @@ def read(
     """
     paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
     for path in paths:
-        if not path.is_file():
+        if not path.exists():
             raise DataError(_nothing(path))
-    forms = [form or formats.format_of(path) for path in paths]
+    forms = [FOLDER if path.is_dir() else form or formats.format_of(path) for path in paths]
     for path, kind in zip(paths, forms):
-        if kind not in formats.FORMATS:
+        if kind not in (*formats.FORMATS, FOLDER):
             known = f"{', '.join(formats.SUFFIXES)}, text formats also with .gz behind"
             raise DataError(f"{path}: unknown format{f' {kind!r}' if kind else ''}. Known: {known}")
-    content = [cache.digest_file(path) for path in paths]
+    listed = {path: _listed(path) for path in paths if path.is_dir()}
+    content = [_digest(listed[path]) if path in listed else cache.digest_file(path) for path in paths]
     options = [forms, header if header is True else list(header), columns and list(columns), formats.CHUNK]
     key = cache.digest("rows", cache.VERSION, content, options)
 
     def tables(announce: Say) -> Iterator[Chunk]:
         for path, kind in zip(paths, forms):
             count = 0
-            for table in formats.tables(path, kind, header):
+            for table in [listed[path]] if kind == FOLDER else formats.tables(path, kind, header):
                 yield Chunk(path, kind, count, table)
                 count += len(table)
                 announce(f"reading {path}: {count:,} rows")
@@ -106,7 +112,7 @@ def read(
 
     made, facts = cache.once("rows", key, build, folder, say)
     origin = Origin(tuple((str(path), count) for path, count in zip(paths, facts["rows"])))
-    rows = Rows(datasets.Dataset.from_file(str(made)), origin, key, tuple(facts["unused"]))
+    rows = Rows(media.undecoded(datasets.Dataset.from_file(str(made))), origin, key, tuple(facts["unused"]))
     rows.require(columns or [])
     return rows
 
@@ -182,16 +188,31 @@ def _files(path: Path) -> list[Path]:
         split = [folder for folder in inner if _stem(folder) in SPLITS or folder.name == "data"]
         files = [file for folder in [path, *split] for file in sorted(folder.iterdir())]
         files = [file for file in files if file.is_file() and formats.format_of(file) and _stem(file) not in NOT_DATA]
+        if all(formats.format_of(file) == "text" for file in files):  # none, or a list of classes, a licence
+            pictured = [folder for folder in split if media.kind_in(folder)]
+            if pictured or media.kind_in(path):
+                return pictured or [path]
         if files:
             return files
         listed = ", ".join(sorted(item.name for item in path.iterdir())[:10]) or "nothing"
-        raise DataError(f"{path}: no data file ({', '.join(formats.SUFFIXES)}) in this folder; it holds {listed}")
+        raise DataError(
+            f"{path}: no data file ({', '.join(formats.SUFFIXES)}), image or sound in this folder; it holds {listed}"
+        )
     if glob.has_magic(str(path)):
         files = sorted(Path(file) for file in glob.glob(str(path), recursive=True))
         if files := [file for file in files if file.is_file()]:
             return files
         raise DataError(f"{path}: no file matches this pattern")
     raise DataError(_nothing(path))
+
+
+def _listed(folder: Path) -> pa.Table:
+    kind, files, labels = media.listed(folder)
+    return pa.table({kind: files} if labels is None else {kind: files, "label": labels})
+
+
+def _digest(table: pa.Table) -> str:
+    return cache.digest(table.to_pydict())
 
 
 def _nothing(asked: Path) -> str:

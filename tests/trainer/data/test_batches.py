@@ -95,8 +95,8 @@ def test_no_batch_of_any_epoch_is_larger_than_the_worst(lengths, options, seed):
     spare = 0
     if options.tokens and options.layout == "unpadded":  # less than any row that was left out
         spare = max(0, np.delete(lengths, worst).min(initial=MAX + 1) - 1) if len(worst) < len(lengths) else 0
-    elif options.tokens and options.layout == "bucketed":  # less than one more row
-        spare = lengths.max() - 1
+    elif options.tokens and options.layout in ("bucketed", "fixed"):  # less than one more row of that width
+        spare = (plan.width(worst) or lengths.max()) - 1
     for epoch in range(3):
         for rows in (rows for step in run(plan, epoch) for rows in step):
             assert slots(lengths, rows, options.layout) <= slots(lengths, worst, options.layout) + spare

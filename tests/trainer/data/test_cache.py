@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from trainer.data import cache
 from trainer.errors import DiskError
+
+FACTS = {"size": 7, "hash": xxhash.xxh3_128_hexdigest(b"content")}
 
 
 class Builder:
@@ -30,7 +33,7 @@ class Builder:
 def test_once(tmp_path):
     build, said = Builder(), []
     path, facts = cache.once("rows", "key", build, tmp_path, said.append)
-    assert path.read_bytes() == b"content" and facts == {"size": 7} and said == ["line 1"]
+    assert path.read_bytes() == b"content" and facts == FACTS and said == ["line 1"]
     assert cache.once("rows", "key", build, tmp_path) == (path, facts) and build.calls == 1
     cache.once("rows", "other", build, tmp_path)
     cache.once("features", "key", build, tmp_path)
@@ -65,7 +68,7 @@ def test_what_is_damaged_is_made_again(tmp_path, damage):
     path, _ = cache.once("rows", "key", build, tmp_path)
     damage(path.parent)
     again, facts = cache.once("rows", "key", build, tmp_path)
-    assert again.read_bytes() == b"content" and facts == {"size": 7} and build.calls == 2
+    assert again.read_bytes() == b"content" and facts == FACTS and build.calls == 2
 
 
 def test_a_failed_build_leaves_nothing(tmp_path):

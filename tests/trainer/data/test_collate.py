@@ -79,8 +79,56 @@ def test_no_rows(layout):
 def test_fields_that_disagree():
     with pytest.raises(ValueError, match="'tags' and 'input_ids' differ in length"):
         collate("bucketed", fields=FIELDS[:2])([{"input_ids": [1, 2], "tags": [1]}], [0])
-    with pytest.raises(ValueError, match="at least one field per token"):
-        collate("bucketed", fields=FIELDS[2:])
+
+
+PIXELS = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+
+
+def test_arrays_of_one_shape_need_no_lengths():
+    fields = (Field("pixel_values", "row", dtype="float32"), Field("labels", "row"))
+    rows = [{"pixel_values": PIXELS, "labels": 1}, {"pixel_values": -PIXELS, "labels": 0}]
+    for layout in ("unpadded", "bucketed"):
+        batch = collate(layout, fields=fields)(rows, [4, 5])
+        assert set(batch) == {"pixel_values", "labels", "rows"} and batch["pixel_values"].dtype == torch.float32
+        assert torch.equal(batch["pixel_values"], torch.stack([torch.tensor(PIXELS), -torch.tensor(PIXELS)]))
+        none = collate(layout, fields=fields)([], [])
+        assert {name: len(tensor) for name, tensor in none.items()} == {"pixel_values": 0, "labels": 0, "rows": 0}
+    rows[1]["pixel_values"] = PIXELS[:, :1]
+    with pytest.raises(ValueError, match=r"'pixel_values' has rows of several shapes: \(3, 1, 2\), \(3, 2, 2\)"):
+        collate("bucketed", fields=fields)(rows, [4, 5])
+
+
+def test_waveforms_are_padded_with_a_mask_and_their_targets_to_a_length_of_their_own():
+    fields = (
+        Field("input_values", "token", dtype="float32"),
+        Field("labels", "own", pad=-100),
+        Field("boxes", "own", pad=-1, dtype="float32"),
+    )
+    waves = [np.array([0.5, 0.25, 1.0], np.float32), np.array([-0.5], np.float32)]
+    boxes = [np.zeros((0, 4)), np.array([[1, 2, 3, 4], [5, 6, 7, 8]])]
+    rows = [{"input_values": w, "labels": y, "boxes": b} for w, y, b in zip(waves, ([7], [8, 9]), boxes)]
+    batch = collate("bucketed", fields=fields)(rows, [0, 1])
+    assert batch["input_values"].tolist() == [[0.5, 0.25, 1.0], [-0.5, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[7, -100], [8, 9]]
+    assert batch["boxes"].tolist() == [[[-1] * 4] * 2, [[1, 2, 3, 4], [5, 6, 7, 8]]]
+    joined = collate("unpadded", fields=fields)(rows, [0, 1])
+    assert joined["input_values"].tolist() == [[0.5, 0.25, 1.0, -0.5]] and joined["lengths"].tolist() == [3, 1]
+    assert torch.equal(joined["labels"], batch["labels"])
+
+
+def test_frames_of_several_numbers_are_tokens():
+    frames = [np.arange(6.0).reshape(3, 2), np.ones((1, 2))]
+    batch = collate("padded", max_length=4, fields=(Field("input_features", "token", dtype="float32"),))(
+        [{"input_features": f} for f in frames], [0, 1]
+    )
+    assert batch["input_features"].shape == (2, 4, 2) and batch["attention_mask"].sum(1).tolist() == [3, 1]
+    assert batch["input_features"][0, :3].tolist() == frames[0].tolist() and not batch["input_features"][1, 1:].any()
+
+
+def test_a_row_longer_than_the_batch_is_wide():
+    with pytest.raises(ValueError, match="'input_ids' has 5 entries in a batch that is 4 wide"):
+        collate("padded", max_length=4, fields=FIELDS[:1])([{"input_ids": [1] * 5}], [0])
 
 
 def test_lists_a_row_that_differ_in_length(tmp_path, monkeypatch):

