@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from trainer import evaluation, options, preflight
+from trainer import evaluation, memory, options, preflight
 from trainer.checkpoint.store import Checkpoints
 from trainer.console import Console
 from trainer.errors import TrainerError
@@ -33,6 +33,7 @@ class Options(Protocol):
     optim: options.OptimOptions
     schedule: options.ScheduleOptions
     precision: options.PrecisionOptions
+    memory: options.MemoryOptions
     strategy: options.StrategyOptions
 
 
@@ -45,6 +46,7 @@ class Trainer:
     checks          what preflight knows of the data
     resume_command  the command line that continues this run, for messages
     trackers        receive every event beside ``log.jsonl``
+    fill            gives ``model`` its values where it comes without memory, on ``meta``
 
     Raises :class:`~trainer.errors.DeviceError` when the device lacks what the options ask for.
     """
@@ -64,16 +66,19 @@ class Trainer:
         console: Console | None = None,
         resume_command: str | None = None,
         trackers: Iterable[Tracker] = (),
+        fill: strategies.Fill | None = None,
     ):
         self.task, self.options, self.run_dir, self.seed = task, options, Path(run_dir), seed
         self.train, self.evals, self.checks = train, dict(evals or {}), checks or preflight.Checks()
         self.trackers = tuple(trackers)
         self.resume_command = resume_command or f"Trainer.fit(resume=True) on {self.run_dir}"
         device = strategies.pick_device(device)
-        self.strategy = strategies.build(options.strategy, device, Precision(options.precision.dtype, device))
+        precision = Precision(options.precision.dtype, device, options.precision.reduce)
+        self.strategy = strategies.build(options.strategy, device, precision)
         self.console = console or Console(quiet=self.strategy.rank > 0)
-        self.model = self.strategy.setup(model)
-        self.stepper = Stepper(self.model, task, self.strategy, options.train.clip)
+        memory.recompute(precision.convert(model), options.memory.activations)
+        self.model = self.strategy.setup(model, fill)
+        self.stepper = Stepper(self.model, task, self.strategy, options.train.clip, train)
         self.checkpoints = Checkpoints(
             self.run_dir / "checkpoints", options.checkpoint.keep, self.strategy.rank, processes.channel()
         )

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer import evaluation, guards, lines, preflight, rng, schedules
+from trainer import evaluation, formats, guards, lines, preflight, rng, schedules
 from trainer.console import duration
 from trainer.errors import DataError, DeviceError, DiskError, OptionError, Stopped
 from trainer.journal import Journal
@@ -19,6 +19,7 @@ from trainer.ledger import Ledger
 from trainer.progress import Interval, Progress
 from trainer.saving import Saves
 from trainer.signals import StopRequested, StopSignals
+from trainer.step import Outcome
 from trainer.task import Batch
 from trainer.tracking.jsonl import JsonLines
 
@@ -50,6 +51,7 @@ class Run:
         self.warmup = schedules.warmup_steps(self.o.schedule.warmup, self.steps)
         self.batches: Generator[list[Batch], None, None] | None = None
         self.micros: list[Batch] = []
+        self.formats = False  # whether they have been measured
         self.ready = False  # weights and progress belong together: from here on the run can be saved
 
     def go(self, resume: bool) -> Result:
@@ -195,7 +197,7 @@ class Run:
             lr = self._lr(p.step)
             if not self.t.model.training:
                 self.t.model.train()
-            outcome = self.t.stepper(self.micros, lr)
+            outcome = self.t.stepper(self.micros, lr) if self.formats else self._measured_step(lr)
             size = self.t.stepper.size
             p.examples, p.tokens, p.slots = p.examples + size.examples, p.tokens + size.tokens, p.slots + size.slots
             p.step, p.offset = p.step + 1, p.offset + 1
@@ -207,6 +209,16 @@ class Run:
         if (log or self.device.type == "cpu") and (norm := self._read()) is not None and log:
             self._say_step(lr, norm)
         self.t.console.move(p.step)
+
+    def _measured_step(self, lr: float) -> Outcome:
+        """A step after which is said what is kept in which format; again until one changes weights."""
+        with formats.watched(self.t.model) as found:
+            outcome = self.t.stepper(self.micros, lr)
+        if found:
+            self.formats = True
+            self.journal.say("kept", formats.line(found, self.o.precision.dtype))
+            self.journal.event("formats", {**found, "computed": self.o.precision.dtype})
+        return outcome
 
     def _next_micros(self) -> list[Batch]:
         p = self.progress

@@ -9,10 +9,12 @@ from typing import Any
 
 from launchers.options import LauncherOptions
 from recipes.options import DataOptions, ModelOptions, Scale
+from recipes.task_options import OPTIONS
 from trainer.options import (
     BatchOptions,
     CheckpointOptions,
     EvalOptions,
+    MemoryOptions,
     OptimOptions,
     PrecisionOptions,
     ScheduleOptions,
@@ -34,10 +36,12 @@ class Config:
     resume: str | None = field(metadata={"help": "id or folder of a run to continue"})
     model: ModelOptions
     data: DataOptions
+    options: dict[str, Any] = field(metadata={"help": "what only this recipe can be told, as options.mask=0.2"})
     batch: BatchOptions
     optim: OptimOptions
     schedule: ScheduleOptions
     precision: PrecisionOptions
+    memory: MemoryOptions
     strategy: StrategyOptions
     tracker: TrackerOptions
     launcher: LauncherOptions
@@ -63,7 +67,7 @@ class Key:
 
     @property
     def is_open(self) -> bool:
-        """Whether further keys of the user's choice stand below this one, as below ``model.config``."""
+        """Whether the keys below this one depend on the model or the recipe, as below ``model.config``."""
         return typing.get_origin(self.type) is dict
 
 
@@ -81,6 +85,11 @@ def walk(owner: type, prefix: str = "") -> Iterator[Key]:
 def table() -> dict[str, Key]:
     """Every key by its dotted name, in the order of ``Config``."""
     return {key.name: key for key in walk(Config)}
+
+
+def recipe_keys(recipe: str) -> dict[str, Key]:
+    """The keys below ``options`` of this recipe, by dotted name."""
+    return {key.name: key for key in walk(OPTIONS[recipe], "options.")} if recipe in OPTIONS else {}
 
 
 def sections() -> tuple[str, ...]:

@@ -110,10 +110,11 @@ class Bench:
         return SimpleNamespace(
             train=options.TrainOptions(epochs=self.args.epochs, steps=None, clip=1.0, log_every=10, max_skips=5),
             eval=options.EvalOptions(every=10**9, metric=None, patience=None),
-            checkpoint=options.CheckpointOptions(every=None, keep=1),
-            optim=options.OptimOptions(name="adamw", lr=5e-4, decay=0.01, betas=(0.9, 0.999), eps=1e-8),
+            checkpoint=options.CheckpointOptions(every=None, keep=1, background=False),
+            optim=options.OptimOptions(name="adamw", lr=5e-4, decay=0.01, betas=(0.9, 0.999), eps=1e-8, momentum=None),
             schedule=options.ScheduleOptions(name="linear", warmup=0.06),
-            precision=options.PrecisionOptions(dtype="fp32"),
+            precision=options.PrecisionOptions(dtype="fp32", reduce=None),
+            memory=options.MemoryOptions(activations="none", loss_chunk=None),
             strategy=options.StrategyOptions(
                 name="single", tp=None, cp=None, pp=None, replicas=None, reshard=True, offload=False, compile=False
             ),

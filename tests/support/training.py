@@ -30,23 +30,31 @@ class Config:
     optim: options.OptimOptions
     schedule: options.ScheduleOptions
     precision: options.PrecisionOptions
+    memory: options.MemoryOptions
     strategy: options.StrategyOptions
 
 
 def config(
     *, epochs=2, steps=None, clip=1.0, log_every=1, max_skips=3, lr=0.02, decay=0.01, schedule="linear", warmup=0.1,
     dtype="fp32", eval_every="epoch", metric=None, patience=None, save_every=None, keep=2, background=False,
-    strategy="single",
+    strategy="single", optim="adamw", reduce=None, activations="none",
 ):  # fmt: skip
     return Config(
         options.TrainOptions(epochs=epochs, steps=steps, clip=clip, log_every=log_every, max_skips=max_skips),
         options.EvalOptions(every=eval_every, metric=metric, patience=patience),
         options.CheckpointOptions(every=save_every, keep=keep, background=background),
-        options.OptimOptions(name="adamw", lr=lr, decay=decay, betas=(0.9, 0.999), eps=1e-8),
+        optimizer(optim, lr, decay),
         options.ScheduleOptions(name=schedule, warmup=warmup),
-        options.PrecisionOptions(dtype=dtype),
+        options.PrecisionOptions(dtype=dtype, reduce=reduce),
+        options.MemoryOptions(activations=activations, loss_chunk=None),
         spread(strategy) if isinstance(strategy, str) else strategy,
     )
+
+
+def optimizer(name="adamw", lr=0.02, decay=0.01):
+    """Options of an optimizer, with what its file in conf/optim says beside rate and decay."""
+    adam = {"betas": (0.9, 0.999), "eps": 1e-8} if "adam" in name else {"betas": None, "eps": None}
+    return options.OptimOptions(name=name, lr=lr, decay=decay, momentum=0.9 if name == "sgd" else None, **adam)
 
 
 def spread(name, **more):
@@ -106,6 +114,9 @@ class Batches:
 
     def worst(self):
         return self.batch(sorted(range(len(self.dataset)), key=lambda i: -len(self.dataset.ids[i]))[: self.size])
+
+    def one(self):
+        return self.batch([0])
 
     def batch(self, rows):
         longest = max((len(self.dataset.ids[i]) for i in rows), default=0)

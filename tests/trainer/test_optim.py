@@ -84,7 +84,7 @@ def test_sgd_and_adam_compute_what_they_are_named_for():
         for g in grads:
             page["w"].grad = torch.full((2,), g, dtype=torch.float64)
             optim.update(optimizer, 0.1, torch.zeros(()))
-        return float(page["w"][0])
+        return float(page["w"].detach()[0])
 
     assert moved("sgd", [2.0, 1.0]) == pytest.approx(1 - 0.1 * 2 - 0.1 * (0.9 * 2 + 1), abs=1e-12)
     m, v = 0.1 * 2.0, 0.001 * 4.0

@@ -24,6 +24,7 @@ FIELDS = {
     "start": {"device", "dtype", "strategy", "parameters", "trainable", "steps", "resumed_from"},
     "check": {"rows", "supervised", "worst_slots", "peak_bytes", "loss_at_0"},
     "lr": {"warmup", "peak", "points"},
+    "formats": {"weights", "frozen", "gradients", "optimizer", "computed"},
     "step": {
         "epoch", "loss", "lr", "grad_norm", "tokens", "examples", "tokens_per_second", "examples_per_second",
         "seconds_per_step", "data_wait", "padding",
@@ -244,7 +245,7 @@ def said(capsys, folder, **kw):
 def test_plain_output_is_one_line_an_event(tmp_path, capsys):
     out = said(capsys, tmp_path, options=training.config(epochs=2, log_every=7, save_every=None))
     heads = [line.split()[0] for line in out]
-    assert heads == ["check", "check", "lr", "step", "eval", "ckpt", "step", "eval", "ckpt", "done", "wall"]
+    assert heads == ["check", "check", "lr", "kept", "step", "eval", "ckpt", "step", "eval", "ckpt", "done", "wall"]
     assert (
         out[2]
         == "lr     0.01 @ step 0 -> 0.02 @ step 1 -> 0.0117 @ step 7 -> 0.00167 @ step 13   linear, warm-up 2 steps to 0.02"
@@ -260,10 +261,10 @@ def test_plain_output_is_one_line_an_event(tmp_path, capsys):
         "data-wait ",
         "eta ",
     ):
-        assert name in out[3]
-    assert "eta" not in out[6], "nothing is left after the last step"
-    assert "20/20 rows, exact   best so far" in out[4]
-    assert f"{tmp_path}/checkpoints/step_7  stall" in out[5] and "keep: last 2, best (step 7)" in out[5]
+        assert name in out[4]
+    assert "eta" not in out[7], "nothing is left after the last step"
+    assert "20/20 rows, exact   best so far" in out[5]
+    assert f"{tmp_path}/checkpoints/step_7  stall" in out[6] and "keep: last 2, best (step 7)" in out[6]
     assert not any("\x1b" in line for line in out)
 
 

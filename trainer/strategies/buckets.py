@@ -13,11 +13,12 @@ class Buckets:
 
     A bucket is sent when its last gradient is there; always in the same order, so a process that computed nothing
     (an empty share) or left a parameter out sends zeros and the others do not wait for ever. Each bucket ends with a
-    flag a parameter: one without a gradient anywhere has none afterwards, as on one process.
+    flag a parameter: one without a gradient anywhere has none afterwards, as on one process. ``reduce`` is the format in
+    which they are added up; ``None``: their own.
     """
 
-    def __init__(self, params: Sequence[nn.Parameter], nbytes: int = NBYTES):
-        self.buckets = _split(list(reversed(params)), nbytes)
+    def __init__(self, params: Sequence[nn.Parameter], nbytes: int = NBYTES, reduce: torch.dtype | None = None):
+        self.buckets, self.reduce = _split(list(reversed(params)), nbytes), reduce
         self.whole = [bucket[0].new_ones(len(bucket)) for bucket in self.buckets]
         self.armed = True  # off in every backward pass of a step but the last
         for i, bucket in enumerate(self.buckets):
@@ -35,7 +36,7 @@ class Buckets:
             missing = any(p.grad is None for p in bucket)
             used = flags.tolist() if missing else [1.0] * len(bucket)  # a GPU is waited for only where it must be
             for p, total, flag in zip(bucket, sums, used):
-                p.grad = total.view_as(p) if flag else None
+                p.grad = total.view_as(p).to(p.dtype) if flag else None
         self._begin()
 
     def _begin(self) -> None:
@@ -53,7 +54,7 @@ class Buckets:
         if any(p.grad is None for p in bucket):
             flags = flags.new_tensor([p.grad is not None for p in bucket])
         grads = [p.new_zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in bucket]
-        flat = torch.cat([*grads, flags])
+        flat = torch.cat([*grads, flags]).to(self.reduce or flags.dtype)
         self.sent.append((flat, distributed.all_reduce(flat, async_op=True)))
 
 

@@ -19,15 +19,14 @@ from trainer.strategies.state import Saved
 class Single:
     """See :class:`trainer.strategies.base.Strategy`."""
 
-    rank, world = 0, 1
+    rank, world, lockstep = 0, 1, False
 
     def __init__(self, options: StrategyOptions, device: torch.device, precision: Precision):
         self.options, self.device, self.precision = options, device, precision
 
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
         if fill is not None:
-            model = model.to_empty(device=self.device)
-            fill(model)
+            fill(model, self.device)
         self.model = model.to(self.device)
         if self.options.compile:
             for block in blocks(self.model).values():
@@ -66,17 +65,7 @@ class Single:
         return norm
 
     def update(self, lr: float, skip: Tensor) -> None:
-        for group in self.optim.param_groups:
-            group["lr"] = lr
-        if (scaler := self.precision.scaler) is not None:
-            scaler.step(self.optim)  # skips by itself on the infinities that unscale_ found
-            scaler.update()
-        elif self.optim.defaults["fused"]:
-            self.optim.grad_scale, self.optim.found_inf = None, skip  # the kernel reads it: no wait for the device
-            self.optim.step()
-        elif not skip:
-            self.optim.step()
-        self.optim.zero_grad(set_to_none=True)
+        optim.update(self.optim, lr, skip, self.precision.scaler)
 
     def state(self) -> dict[str, Any]:
         return state.state(self.model, self.optim, self.precision.scaler)
