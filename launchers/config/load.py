@@ -64,8 +64,8 @@ def load_line(line: CommandLine) -> Loaded:
 
 def key_of(name: str, recipe: Recipe, values: Mapping[str, Any]) -> schema.Key:
     """The key called ``name`` with what this recipe and this model allow for it."""
-    if name.startswith(PREFIX):
-        return model_fields(values["model.name"])[name].key
+    if name in (found := open_keys(recipe.name, values)):
+        return found[name]
     key = schema.table()[name]
     known = {"task": lambda: recipe.head.tasks, "model.name": names, "model.head": lambda: heads(values["model.name"])}
     if name not in known:
@@ -73,10 +73,16 @@ def key_of(name: str, recipe: Recipe, values: Mapping[str, Any]) -> schema.Key:
     return dataclasses.replace(key, meta={**key.meta, "choices": tuple(known[name]())})
 
 
+def open_keys(recipe: str | None, values: Mapping[str, Any]) -> dict[str, schema.Key]:
+    """The keys below ``model.config`` and ``options``, as this model and this recipe have them."""
+    fields = model_fields(values["model.name"]) if values.get("model.name") in names() else {}
+    return {**{name: field.key for name, field in fields.items()}, **schema.recipe_keys(recipe)}
+
+
 def unknown(problem: UnknownKey, composed: Composed) -> OptionError:
     """The message for a key that does not exist: the nearest one, its place, its value and what it accepts."""
     what = f"unknown key '{problem.key}'"
-    fields = model_fields(composed.values["model.name"]) if composed.values.get("model.name") in names() else {}
+    fields = open_keys(composed.values.get("recipe"), composed.values)
     meant = nearest(problem.key, [*schema.table(), *schema.GROUPS, *schema.sections(), *COMMANDS, *fields])
     if meant is None:
         section = problem.key.rpartition(".")[0]
@@ -99,10 +105,11 @@ def _about(name: str, composed: Composed) -> tuple[str, ...]:
         return (COMMANDS[name],)
     origins = composed.origins.get(name)
     now = (origins[-1].where, f"now {origins[-1].text}") if origins else ()
-    if name.startswith(PREFIX):
+    if name.startswith(PREFIX) and not now:
         field = model_fields(composed.values["model.name"])[name]
-        return (*(now or (field.where, f"now {field.text}")), f"accepts: {accepts(field.key)}")
-    return (*now, f"accepts: {accepts(schema.table()[name])}")
+        now = (field.where, f"now {field.text}")
+    key = schema.table().get(name) or open_keys(composed.values["recipe"], composed.values)[name]
+    return (*now, f"accepts: {accepts(key)}")
 
 
 def _parse(
@@ -155,14 +162,19 @@ def _check(composed: Composed, recipe: Recipe) -> dict[str, Any]:
     checked = {}
     for name in schema.table():
         checked[name] = _check_value(key_of(name, recipe, values), values[name], composed.origins.get(name, []))
-    config = {}
-    for leaf, value in values["model.config"].items():
-        name = PREFIX + leaf
-        origins = composed.origins.get(name, [])
-        if name not in model_fields(values["model.name"]):
-            raise unknown(UnknownKey(name, origins[-1].where), composed)
-        config[leaf] = _check_value(key_of(name, recipe, values), value, origins)
-    return {**checked, "model.config": config}
+    for above in ("model.config", "options"):
+        checked[above] = {}
+        for leaf, value in values[above].items():
+            name = f"{above}.{leaf}"
+            origins = composed.origins.get(name, [])
+            if name not in open_keys(recipe.name, values):
+                raise unknown(UnknownKey(name, origins[-1].where), composed)
+            checked[above][leaf] = _check_value(key_of(name, recipe, values), value, origins)
+    if missing := [
+        name for name in schema.recipe_keys(recipe.name) if name.partition(".")[2] not in checked["options"]
+    ]:
+        raise OptionError(f"no {', '.join(missing)}", recipe.file.line("options"), ("a recipe gives all its options",))
+    return checked
 
 
 def _check_value(key: schema.Key, value: Any, origins: Sequence[Origin]) -> Any:
@@ -184,7 +196,7 @@ def _command(asked: Sequence[Argument], composed: Composed) -> tuple[str, str]:
         if argument.value != "config":
             raise OptionError(f"print={argument.value}: not something to print", argument.where, ("accepts: config",))
         return "print", "config"
-    fields = model_fields(composed.values["model.name"])
+    fields = open_keys(composed.values["recipe"], composed.values)
     if argument.value in (*schema.table(), *schema.sections(), *schema.GROUPS, *fields):
         return "explain", argument.value
     raise unknown(UnknownKey(argument.value, argument.where), composed)

@@ -22,7 +22,7 @@ USED = (
 def explain(loaded: Loaded, name: str) -> str:
     """One key: value, allowed values, meaning and the chain of places that set it. A section: one line a key."""
     values, composed = flat(loaded.config), loaded.composed
-    if name in schema.sections() or name in schema.GROUPS:
+    if name in (*schema.sections(), *schema.GROUPS) or (name in schema.table() and schema.table()[name].is_open):
         text = [_option(name, loaded)] if name in schema.GROUPS else []
         rows = [
             (key, show(value), _where(composed, key)) for key, value in values.items() if key.startswith(f"{name}.")
