@@ -6,7 +6,6 @@ from typing import Any
 from recipes import pretrained
 from recipes.examples import Table, column, examples
 from recipes.glue import TASKS, GlueTask
-from recipes.options import DataOptions
 from recipes.prepared import Prepared, Say, feed
 from recipes.text_classification import Features, TextClassification, fields
 from trainer.data.prepare import prepare as featurise
@@ -23,14 +22,16 @@ def prepare(config: Any, say: Say) -> Prepared:
     """Examples, tokenizer, model and task of ``config.task``; ``say`` takes lines of progress. Nothing is trained yet."""
     glue = TASKS[config.task]
     metric = deciding(glue, config)
-    found = examples(config.data, table(config.task, config.data))
+    found = examples(config.data, table(config.task))
     tokenizer, vocabulary = pretrained.tokenizer(
         config.model, lambda: column(found.train, glue.text), found.train.digest
     )
     features = Features(tokenizer, config.batch.max_length, glue.text, glue.labels)
     train = featurise(found.train, features, key=features.key(), say=say)
     evals = {name: featurise(rows, features, key=features.key(), say=say) for name, rows in found.evals.items()}
-    model, weights = pretrained.model(config.model, glue.labels, len(tokenizer), config.seed)
+    model, weights = pretrained.model(
+        config.model, config.seed, vocab=len(tokenizer), shape=pretrained.classes(glue.labels)
+    )
     shape = fields(train.fields, tokenizer.pad_id, glue.labels)
     return Prepared(
         model=model,
@@ -51,20 +52,13 @@ def prepare(config: Any, say: Say) -> Prepared:
     )
 
 
-def table(name: str, options: DataOptions) -> Table:
-    """Where the columns and splits of a task are, with the user's own names of columns where given."""
+def table(name: str) -> Table:
+    """Where the columns and splits of a task are."""
     glue = TASKS[name]
-    columns = {ours: (ours, *([glue.files[ours]] if ours in glue.files else [])) for ours in (*glue.text, "label")}
-    if options.columns is not None:
-        if len(options.columns) != len(glue.text):
-            raise OptionError(
-                f"data.columns=[{','.join(options.columns)}]: task {name} reads {len(glue.text)} column"
-                f"{'s' * (len(glue.text) > 1)} of text, as {', '.join(glue.text)}"
-            )
-        columns |= {ours: (theirs,) for ours, theirs in zip(glue.text, options.columns)}
-    if options.label is not None:
-        columns["label"] = (options.label,)
-    return Table(columns=columns, headers=glue.headers, evals=glue.evals, sample=glue.sample, subset=name)
+    return Table(
+        inputs=glue.text, label="label", spelt={ours: (theirs,) for ours, theirs in glue.files.items()},
+        headers=glue.headers, evals=glue.evals, sample=glue.sample, subset=name,
+    )  # fmt: skip
 
 
 def named(label: int | float, labels: Sequence[str] | None) -> str | float:

@@ -1,19 +1,21 @@
-"""Where a task's examples come from: the user's files, a data set of the hub, or the sample that ships with the project."""
+"""Where a task's examples come from: the user's files, a data set of the hub, or the project's own sample."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import datasets
 import numpy as np
 
 from recipes.options import DataOptions
 from trainer.data import formats, hub, sources
 from trainer.data.cache import digest
-from trainer.data.rows import Rows
-from trainer.errors import DataError
+from trainer.data.rows import Origin, Rows
+from trainer.errors import DataError, OptionError
 
 SAMPLES = Path(__file__).parent / "data"
+NOTHING = DataOptions(path=None, name=None, split_train="train", split_eval=None, columns=None, label=None)
 HELD_OUT = 0.1  # share of the training rows that is measured on where the data has no split for that
 
 
@@ -21,18 +23,41 @@ HELD_OUT = 0.1  # share of the training rows that is measured on where the data 
 class Table:
     """The columns and splits that a task wants.
 
-    columns   its names of the columns, and how files may spell each, the preferred spelling first
+    inputs    its names of the columns it reads, in the order in which ``data.columns`` names a user's own
+    label     its name of the column that ``data.label`` names; None: it has none
+    spelt     how files may also spell a column, the most usual first
     headers   columns of its files without a header line, told apart by their number
     evals     name of a measurement -> split
-    sample    folder in ``recipes/data``
-    subset    the task's name in the hub's data set
+    sample    folder in ``recipes/data``; or ``sample(split)`` draws the rows, the same in every run
+    subset    the task's name in the hub's data set; None where the data set has no subsets
+    ordered   rows follow one another, so that what is held out is the end and not rows here and there
     """
 
-    columns: Mapping[str, Sequence[str]]
+    inputs: Sequence[str]
+    label: str | None = None
+    spelt: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headers: Sequence[Sequence[str]] = ()
-    evals: Mapping[str, str]
-    sample: str
-    subset: str
+    evals: Mapping[str, str] = field(default_factory=lambda: {"dev": "validation"})
+    sample: str | Callable[[str], Iterable[Mapping[str, Any]]]
+    subset: str | None = None
+    ordered: bool = False
+
+    def columns(self, options: DataOptions) -> dict[str, Sequence[str]]:
+        """Each column with the names it may have; OptionError where ``options`` name too many or too few."""
+        known = [*self.inputs, *([self.label] if self.label else [])]
+        found = {ours: (ours, *self.spelt.get(ours, ())) for ours in known}
+        if options.columns is not None:
+            if len(options.columns) != len(self.inputs):
+                raise OptionError(
+                    f"data.columns=[{','.join(options.columns)}]: the task reads {len(self.inputs)} column"
+                    f"{'s' * (len(self.inputs) > 1)}, as {', '.join(self.inputs)}"
+                )
+            found |= {ours: (theirs,) for ours, theirs in zip(self.inputs, options.columns)}
+        if options.label is not None:
+            if self.label is None:
+                raise OptionError(f"data.label={options.label}: the task has no label beside {', '.join(self.inputs)}")
+            found[self.label] = (options.label,)
+        return found
 
 
 class Examples(NamedTuple):
@@ -51,25 +76,29 @@ def examples(options: DataOptions, table: Table) -> Examples:
     """
     if options.path is None and options.name is not None:
         return _from_hub(options, table)
+    if options.path is None and not isinstance(table.sample, str):
+        train, evals = _drawn(table, "train"), {name: _drawn(table, split) for name, split in table.evals.items()}
+        return Examples(train, evals, "sample drawn here")
     folder = SAMPLES / table.sample if options.path is None else Path(options.path)
     found = sources.find(folder)
-    train = _read(found, options.split_train, folder, table)
+    train = _read(found, options.split_train, folder, table, options)
     about = f"sample {table.sample} that ships here" if options.path is None else str(folder)
     if splits := _measured(options, table, found):
-        return Examples(train, {name: _read(found, split, folder, table) for name, split in splits.items()}, about)
-    train, held = hold_out(train, folder)
-    return Examples(train, {"dev": held}, f"{about}, a tenth of train held out as dev")
+        evals = {name: _read(found, split, folder, table, options) for name, split in splits.items()}
+        return Examples(train, evals, about)
+    train, held = hold_out(train, folder, table.ordered)
+    return Examples(train, {"dev": held}, f"{about}, {'the last' if table.ordered else 'a'} tenth of train held out as dev")
 
 
-def hold_out(rows: Rows, where: Path | str) -> tuple[Rows, Rows]:
-    """Rows to learn from and a tenth of them to measure on, the same tenth in every run."""
+def hold_out(rows: Rows, where: Path | str, ordered: bool = False) -> tuple[Rows, Rows]:
+    """Rows to learn from and a tenth of them to measure on, the same tenth in every run; the last one if ``ordered``."""
     count = round(len(rows) * HELD_OUT)
     if count == 0:
         raise DataError(
             f"{where}: {len(rows):,} rows and no dev split; too few to hold some out. Add a file dev.tsv, or name the "
             "split to measure on: data.split_eval"
         )
-    order = np.random.default_rng(0).permutation(len(rows))
+    order = np.arange(len(rows))[::-1] if ordered else np.random.default_rng(0).permutation(len(rows))
     return rows.select(np.sort(order[count:])), rows.select(np.sort(order[:count]))
 
 
@@ -88,31 +117,38 @@ def _measured(options: DataOptions, table: Table, found: Mapping[str, object]) -
     return {"dev": "validation"} if "validation" in found else {}
 
 
-def _read(found: Mapping[str, list[Path]], split: str, folder: Path, table: Table) -> Rows:
+def _drawn(table: Table, split: str) -> Rows:
+    rows = [dict(row) for row in table.sample(split)]
+    data = datasets.Dataset.from_list(rows).select_columns(list(table.columns(NOTHING)))
+    return Rows(data, Origin(((f"sample {split}", len(data)),)), digest("sample", repr(rows)))
+
+
+def _read(found: Mapping[str, list[Path]], split: str, folder: Path, table: Table, options: DataOptions) -> Rows:
     split = sources.SPLITS.get(split, split)  # a split is also called by the word that stands in the file's name
     if split not in found:
         listed = "; ".join(f"{name}: {', '.join(path.name for path in files)}" for name, files in found.items())
         raise DataError(
             f"{folder}: no split '{split}' there. It has {listed}. Choose with data.split_train and data.split_eval"
         )
-    return _columns(sources.read(found[split], header=_header(found[split][0], table)), table)
+    columns = table.columns(options)
+    return _columns(sources.read(found[split], header=_header(found[split][0], table, columns)), columns)
 
 
-def _header(path: Path, table: Table) -> formats.Header:
+def _header(path: Path, table: Table, columns: Mapping[str, Sequence[str]]) -> formats.Header:
     """The names of the columns where the task's own files have no header line, else True: the file says them."""
     form = formats.format_of(path)
     if form not in ("csv", "tsv") or not table.headers:
         return True
     first = formats.first_fields(path, form)
-    if any(name in first for spellings in table.columns.values() for name in spellings):
+    if any(name in first for spellings in columns.values() for name in spellings):
         return True
     return next((names for names in table.headers if len(names) == len(first)), True)
 
 
-def _columns(rows: Rows, table: Table) -> Rows:
+def _columns(rows: Rows, columns: Mapping[str, Sequence[str]]) -> Rows:
     """The columns that the task wants, under its own names."""
     there = rows.data.column_names
-    names = {ours: next((s for s in known if s in there), known[0]) for ours, known in table.columns.items()}
+    names = {ours: next((s for s in known if s in there), known[0]) for ours, known in columns.items()}
     try:
         rows.require(list(names.values()))
     except DataError as error:
@@ -125,8 +161,12 @@ def _columns(rows: Rows, table: Table) -> Rows:
 
 def _from_hub(options: DataOptions, table: Table) -> Examples:
     def split(name: str) -> Rows:
-        return _columns(hub.read(options.name, table.subset, name), table)
+        return _columns(hub.read(options.name, table.subset, name), table.columns(options))
 
     evals = table.evals if options.split_eval is None else {options.split_eval: options.split_eval}
     train = split(options.split_train)
-    return Examples(train, {name: split(wanted) for name, wanted in evals.items()}, f"{options.name}/{table.subset}")
+    return Examples(
+        train,
+        {name: split(wanted) for name, wanted in evals.items()},
+        "/".join(filter(None, (options.name, table.subset))),
+    )

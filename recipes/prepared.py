@@ -9,9 +9,10 @@ from torch import nn
 
 from trainer.console import percent
 from trainer.data.batches import BatchPlan
+from trainer.data.blocks import Blocks
 from trainer.data.collate import Collate, Field
 from trainer.data.dataset import Dataset
-from trainer.data.loader import Loader
+from trainer.data.loader import Change, Loader
 from trainer.options import BatchOptions
 from trainer.preflight import Checks
 from trainer.task import Task
@@ -49,9 +50,18 @@ class Prepared:
     use: str
 
 
-def feed(data: Dataset, fields: Sequence[Field], options: BatchOptions, seed: int | None) -> Loader:
-    """Batches of the features ``fields``; ``seed`` None gives them in order, for evaluation."""
-    return Loader(data, BatchPlan(data.lengths, options, seed), Collate(tuple(fields), options))
+def feed(
+    data: Dataset | Blocks,
+    fields: Sequence[Field],
+    options: BatchOptions,
+    seed: int | None,
+    change: Change | None = None,
+) -> Loader:
+    """Batches of the features ``fields``; ``seed`` None gives them in order, for evaluation.
+
+    ``change``: what is done to the features anew in each epoch, see :class:`trainer.data.loader.Loader`.
+    """
+    return Loader(data, BatchPlan(data.lengths, options, seed), Collate(tuple(fields), options), change=change)
 
 
 def describe_data(made: Prepared) -> str:

@@ -1,8 +1,11 @@
 """The tokenizer and the model of a run: from a checkpoint, from files, or new."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 
@@ -14,19 +17,25 @@ from recipes.options import ModelOptions
 from trainer.data import cache
 from trainer.errors import DataError
 
+Kind = Literal["wordpiece", "bytes"]
+LEARNT = {"wordpiece": ("BertTokenizer", text.train_wordpiece), "bytes": ("GPT2Tokenizer", text.train_bytes)}
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 VOCAB = 8000  # most pieces of a vocabulary that is learnt from the training text
 BARE = ("pool.*",)  # of a backbone, absent where a checkpoint was trained without a sentence head
 
 
-def tokenizer(options: ModelOptions, texts: Callable[[], Iterable[str]], content: str) -> tuple[text.Tokenizer, str]:
+def tokenizer(
+    options: ModelOptions, texts: Callable[[], Iterable[str]], content: str, kind: Kind = "wordpiece"
+) -> tuple[text.Tokenizer, str]:
     """The tokenizer, and where it is from in a few words.
 
-    ``options.tokenizer`` decides, else the checkpoint's own; without either a WordPiece vocabulary is learnt from
-    ``texts()``, once for the same ``content`` (a hash). Raises ProcessorError, LoadError or DataError naming the file.
+    ``options.tokenizer`` decides, else the checkpoint's own; without either a vocabulary of this ``kind`` is learnt from
+    ``texts()``, once for the same ``content`` (a hash): BERT's WordPiece, or GPT-2's pieces of bytes. Raises
+    ProcessorError, LoadError or DataError naming the file.
     """
     source = options.tokenizer or options.source
     if source is None:
-        return _learnt(texts, content, options.config.get("vocab", VOCAB))
+        return _learnt(texts, content, options.config.get("vocab", VOCAB), kind)
     path = Path(source)
     if path.is_file() and path.name == "tokenizer.json":
         path = path.parent
@@ -35,36 +44,46 @@ def tokenizer(options: ModelOptions, texts: Callable[[], Iterable[str]], content
     return text.load(local_folder(path)), source
 
 
-def _learnt(texts: Callable[[], Iterable[str]], content: str, size: int) -> tuple[text.Tokenizer, str]:
+def _learnt(texts: Callable[[], Iterable[str]], content: str, size: int, kind: Kind) -> tuple[text.Tokenizer, str]:
+    name, train = LEARNT[kind]
+
     def build(path: Path, say: cache.Say) -> dict:
         say("learning a vocabulary from the training text")
-        path.write_bytes(text.train_wordpiece(texts(), size).files["vocab.txt"])
+        files = {file: made.decode() for file, made in train(texts(), size).files.items()}
+        path.write_text(json.dumps(files), encoding="utf-8")
         return {}
 
-    path, _ = cache.once("vocabularies", cache.digest("wordpiece", cache.VERSION, content, size), build)
-    return build_tokenizer("BertTokenizer", {"vocab.txt": path.read_bytes()}), "learnt from the training text"
+    path, _ = cache.once("vocabularies", cache.digest(kind, cache.VERSION, content, size), build)
+    files = {file: made.encode() for file, made in json.loads(path.read_text(encoding="utf-8")).items()}
+    return build_tokenizer(name, files), "learnt from the training text"
 
 
-def model(options: ModelOptions, labels: Sequence[str] | None, vocab: int, seed: int):
-    """The model with its head for these classes (``None``: one number), and where its weights are from.
+def classes(labels: Sequence[str] | None) -> dict[str, Any]:
+    """What a model's configuration says of these classes; ``None``: it gives one number."""
+    problem = "single_label_classification" if labels else "regression"
+    return {"labels": tuple(labels or ("score",)), "problem": problem}
+
+
+def model(options: ModelOptions, seed: int, *, vocab: int | None = None, shape: Mapping[str, Any] = NOTHING):
+    """The model with its head, and where its weights are from.
+
+    vocab   tokens that the tokenizer has; None for a model without text
+    shape   fields of the configuration that the data decides, as ``classes(labels)``
 
     New weights follow ``options.config``, whose ``vocab`` is that of the tokenizer unless it says otherwise. A checkpoint
     with this head already is taken whole; of another one the backbone is, under a new head. Its sizes are its own, only
     dropout follows ``options.config``. Raises the catalog's errors, and DataError where the checkpoint's classes are not
     those of the data.
     """
-    shape = {
-        "labels": tuple(labels or ("score",)),
-        "problem": "single_label_classification" if labels else "regression",
-    }
     if options.source is None:
-        config = catalog.config(options.name, **{"vocab": vocab, **options.config, **shape})
+        tokens = {} if vocab is None else {"vocab": vocab}
+        config = catalog.config(options.name, **{**tokens, **options.config, **shape})
         return catalog.build(options.name, config, head=options.head, seed=seed), "new weights"
     folder = local_folder(options.source)
     name, head, theirs = catalog.read_config(folder)
     whole = head == options.head
     loaded = catalog.load(folder, None if whole else "backbone", dtype=torch.float32, new=() if whole else BARE)
-    if whole:
+    if whole and "labels" in shape:
         _agree(theirs.labels, shape["labels"], folder)
     dropout = {field: value for field, value in options.config.items() if field.endswith("dropout")}
     unused = [

@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassMatthewsCorrCoef
 from torchmetrics.regression import PearsonCorrCoef, SpearmanCorrCoef
 
+from recipes.metrics import ALONE, Scores
 from trainer.data.collate import Field
 from trainer.data.rows import RowError
 from trainer.task import Batch
 
-ALONE = {"sync_on_compute": False}  # the trainer joins what processes have seen
 METRICS = {  # name -> from the number of classes; all are the larger the better
     "accuracy": lambda classes: MulticlassAccuracy(classes, average="micro", **ALONE),
     "f1": lambda classes: BinaryF1Score(**ALONE),  # of class 1, as published for MRPC and QQP
@@ -119,12 +118,12 @@ class TextClassification:
         output = self._forward(model, batch)
         return output, model.terms(output, labels=batch["labels"])
 
-    def new_metrics(self) -> "Scores":
+    def new_metrics(self) -> Scores:
         """Fresh metrics."""
         classes = len(self.labels or ())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Metric `Spearman")  # it keeps all numbers, one a row
-            return Scores({name: METRICS[name](classes) for name in self.metrics}, self._answers)
+            return Scores({name: METRICS[name](classes) for name in self.metrics}, self._pairs)
 
     def predict(self, model: nn.Module, batch: Batch) -> list[tuple[str, float] | float]:
         """For each text its label and the label's probability, or its number."""
@@ -137,52 +136,7 @@ class TextClassification:
     def _forward(self, model: nn.Module, batch: Batch):
         return model(**{name: value for name, value in batch.items() if name not in ("labels", "rows")})
 
-    def _answers(self, logits: Tensor) -> Tensor:
-        return logits[:, 0].double() if self.labels is None else logits.argmax(-1)
-
-
-class Scores:
-    """Metrics over a stream of batches; they keep sums, only Spearman's ranks need every number."""
-
-    def __init__(self, metrics: Mapping[str, Metric], answers):
-        self.metrics, self.answers = metrics, answers
-
-    def update(self, output: Any, batch: Batch) -> None:
-        """Add one batch: its logits [n, labels] and labels [n]."""
-        answers, labels = self.answers(output.logits), batch["labels"]
-        labels = labels.double() if answers.is_floating_point() else labels
-        for metric in self.metrics.values():
-            metric.to(answers.device).update(answers, labels)
-
-    def compute(self) -> dict[str, float]:
-        """Every metric over all rows; a correlation with constant predictions is NaN."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return {name: float(metric.compute()) for name, metric in self.metrics.items()}
-
-    def state(self) -> dict[str, dict[str, Any]]:
-        """The sums or numbers of each metric; none of one that has seen no row."""
-        seen = {name: metric for name, metric in self.metrics.items() if metric.update_called}
-        return {name: {field: _on_cpu(value) for field, value in m.metric_state.items()} for name, m in seen.items()}
-
-    def merge(self, states: Sequence[dict[str, dict[str, Any]]]) -> None:
-        """Sums are added, numbers joined; a correlation's moments are kept side by side and joined when computed."""
-        for name, metric in self.metrics.items():
-            seen = [state[name] for state in states if name in state]
-            for field, value in metric.metric_state.items() if seen else ():
-                each = [state[field] for state in seen]
-                if isinstance(value, list):
-                    joined = [number.to(metric.device) for numbers in each for number in numbers]
-                else:
-                    joined = torch.stack([number.to(metric.device) for number in each])
-                    joined = joined.flatten() if name == "pearson" else joined.sum(0)
-                setattr(metric, field, joined)
-
-    def reset(self) -> None:
-        """Forget all rows."""
-        for metric in self.metrics.values():
-            metric.reset()
-
-
-def _on_cpu(value: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-    return [number.cpu() for number in value] if isinstance(value, list) else value.cpu()
+    def _pairs(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.labels is None:
+            return output.logits[:, 0].double(), batch["labels"].double()
+        return output.logits.argmax(-1), batch["labels"]

@@ -27,7 +27,7 @@ def options(path=None, **given):
 
 def read(task, path=None, **given):
     chosen = options(path, **given)
-    return examples(chosen, table(task, chosen))
+    return examples(chosen, table(task))
 
 
 def values(task, rows):
@@ -133,7 +133,7 @@ def test_a_split_can_be_chosen(tmp_path):
 
 
 def test_columns_must_be_as_many_as_the_task_reads():
-    with pytest.raises(OptionError, match=r"data.columns=\[one\]: task mrpc reads 2 columns of text"):
+    with pytest.raises(OptionError, match=r"data.columns=\[one\]: the task reads 2 columns, as sentence1, sentence2"):
         read("mrpc", columns=("one",))
 
 

@@ -14,6 +14,7 @@ from trainer.errors import DataError
 TEXTS = ["one dog ran", "two cats sat", "no dog sat down"] * 5
 SIZES = {"width": 16, "depth": 1, "heads": 2, "hidden": 32, "positions": 32}
 LABELS = ("no", "yes")
+SHAPE = pretrained.classes(LABELS)
 
 
 @pytest.fixture(autouse=True)
@@ -56,13 +57,13 @@ def test_a_vocabulary_from_a_file_or_a_folder(tmp_path):
 
 
 def test_new_weights_take_the_tokenizer_s_vocabulary_and_the_seed():
-    first, _ = pretrained.model(options(), LABELS, 50, seed=1)
+    first, _ = pretrained.model(options(), seed=1, vocab=50, shape=SHAPE)
     assert (first.config.vocab, first.config.labels, first.config.width) == (50, LABELS, 16)
-    again, _ = pretrained.model(options(), LABELS, 50, seed=1)
-    other, _ = pretrained.model(options(), LABELS, 50, seed=2)
+    again, _ = pretrained.model(options(), seed=1, vocab=50, shape=SHAPE)
+    other, _ = pretrained.model(options(), seed=2, vocab=50, shape=SHAPE)
     assert torch.equal(first.out.weight, again.out.weight) and not torch.equal(first.out.weight, other.out.weight)
-    assert pretrained.model(options(vocab=60), LABELS, 50, seed=1)[0].config.vocab == 60
-    score, _ = pretrained.model(options(), None, 50, seed=1)
+    assert pretrained.model(options(vocab=60), seed=1, vocab=50, shape=SHAPE)[0].config.vocab == 60
+    score, _ = pretrained.model(options(), seed=1, vocab=50, shape=pretrained.classes(None))
     assert (score.config.problem, score.out.out_features) == ("regression", 1)
 
 
@@ -75,7 +76,7 @@ def saved(folder, head, **config):
 @pytest.mark.parametrize("head", ["masked-lm", "pre-training", None, "token-classification"])
 def test_the_backbone_of_a_checkpoint_gets_a_new_head(tmp_path, head):
     folder = saved(tmp_path / "source", head, labels=("a", "b", "c", "d", "e"))
-    found, about = pretrained.model(options(folder), ("x", "y", "z"), 50, seed=1)
+    found, about = pretrained.model(options(folder), seed=1, vocab=50, shape=pretrained.classes(("x", "y", "z")))
     before = catalog.load(folder, "backbone", new=("pool.*",)).state_dict()
     after = found.backbone.state_dict()
     kept = [name for name in after if not name.startswith("pool.") or head in ("pre-training", None)]
@@ -87,15 +88,15 @@ def test_the_backbone_of_a_checkpoint_gets_a_new_head(tmp_path, head):
 def test_a_classifier_is_taken_whole_and_nameless_classes_get_their_names(tmp_path):
     folder = saved(tmp_path / "source", "sequence-classification")
     assert json.loads((folder / "config.json").read_text())["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
-    found, _ = pretrained.model(options(folder), LABELS, 50, seed=1)
+    found, _ = pretrained.model(options(folder), seed=1, vocab=50, shape=SHAPE)
     assert torch.equal(found.out.weight, catalog.load(folder).out.weight)
     assert found.config.labels == LABELS
     with pytest.raises(DataError, match="its classes"):
-        pretrained.model(options(folder), ("a", "b", "c"), 50, seed=1)
+        pretrained.model(options(folder), seed=1, vocab=50, shape=pretrained.classes(("a", "b", "c")))
 
 
 def test_a_checkpoint_keeps_its_sizes_and_says_which_were_asked_otherwise(tmp_path):
     folder = saved(tmp_path / "source", "sequence-classification")
-    found, about = pretrained.model(options(folder, depth=3, heads=4, dropout=0.3), LABELS, 50, seed=1)
+    found, about = pretrained.model(options(folder, depth=3, heads=4, dropout=0.3), seed=1, vocab=50, shape=SHAPE)
     assert (found.config.depth, found.config.heads, found.config.dropout) == (1, 2, 0.3)
     assert about.endswith("its own depth, heads, not model.config's")

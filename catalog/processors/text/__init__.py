@@ -16,6 +16,7 @@ _HOMES = {
     "Tokenizer": "catalog.processors.text.tokenizer",
     "build": "catalog.processors.text.files",
     "load": "catalog.processors.text.files",
+    "train_bytes": "catalog.processors.text.training",
     "train_wordpiece": "catalog.processors.text.training",
 }
 

@@ -3,8 +3,10 @@
 Sennrich et al., 2016 (arXiv:1508.07909); over bytes: Radford et al., 2019 (GPT-2).
 """
 
+import json
+
 import tokenizers
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from catalog.errors import ProcessorError
 from catalog.processors.text import originals
@@ -53,6 +55,22 @@ def build_bloom(source: Source, options: dict, special: dict) -> tokenizers.Toke
     )
     made.post_processor = processors.ByteLevel(trim_offsets=True)
     return made
+
+
+def train(texts, vocab_size: int, *, min_count: int, special) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Texts -> vocabulary (special tokens, bytes, joined pieces) and the pairs in the order in which they were joined."""
+    if vocab_size < (least := len(special) + 256):
+        raise ProcessorError(f"vocab_size={vocab_size} is less than the {least} special tokens and bytes")
+    made = tokenizers.Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, min_frequency=min_count, special_tokens=list(special), initial_alphabet=alphabet,
+        show_progress=False,
+    )  # fmt: skip
+    made.train_from_iterator(texts, trainer)
+    learnt = json.loads(made.to_str())["model"]
+    return learnt["vocab"], [tuple(pair) for pair in learnt["merges"]]
 
 
 ENDS = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
