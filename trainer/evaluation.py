@@ -10,7 +10,7 @@ from torch import nn
 
 from trainer import rng
 from trainer.errors import DataError
-from trainer.step import to_device, widened, without
+from trainer.step import passes, to_device, widened, without
 from trainer.strategies.base import Strategy
 from trainer.task import Batch, Feed, Task
 
@@ -55,13 +55,13 @@ def evaluate(
             np.add.at(seen, batch["rows"].numpy(), 1)
             yield batch
 
-    found = measure(model, task, counted(), strategy)
+    found = measure(model, task, counted(), strategy, feed)
     check_rows(total_rows(seen, strategy))
     return found
 
 
-def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strategy) -> Evaluated:
-    """Metrics of ``model`` over the batches given, whichever they are: each process gives its shares of the same ones."""
+def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strategy, feed: Feed) -> Evaluated:
+    """Metrics of ``model`` over the batches given, some of ``feed``: each process gives its shares of the same ones."""
     metrics, sums, rows = task.new_metrics(), {}, 0
     with aside(model, strategy.device):
         for batch in some:
@@ -69,20 +69,22 @@ def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strat
             for name, count in counts.items():
                 total, before = sums.get(name, (0.0, 0.0))
                 sums[name] = (total, before + float(count))
-            if not len(batch["rows"]):
-                continue
-            batch = to_device(batch, strategy.device)
-            with strategy.precision.autocast():
-                output, terms = task.terms(model, batch)
-            metrics.update(output, batch)
-            for name, term in terms.items():
-                total, count = sums[name]
-                sums[name] = (total + term.weight * widened(term.total).double(), count)
+            for computed, counted in passes([batch], strategy, feed):
+                computed = to_device(computed, strategy.device)
+                with strategy.precision.autocast():
+                    output, terms = task.terms(model, computed)
+                if not counted:
+                    continue
+                metrics.update(output, computed)
+                for name, term in terms.items():
+                    total, count = sums[name]
+                    sums[name] = (total + term.weight * widened(term.total).double(), count)
     numbers = [float(number) for name in sorted(sums) for number in sums[name]]
     *numbers, rows = strategy.total(torch.tensor([*numbers, rows], dtype=torch.float64)).tolist()
     loss = sum(total / max(count, 1.0) for total, count in zip(numbers[::2], numbers[1::2]))
-    if strategy.shard_of_batch()[1] > 1:
-        metrics.merge(strategy.gather(metrics.state()))
+    index, of = strategy.shard_of_batch()
+    if of > 1:
+        metrics.merge([*dict(strategy.gather((index, metrics.state()))).values()])  # one of each share
     return Evaluated({"loss": loss, **metrics.compute()}, int(rows))
 
 
@@ -93,14 +95,15 @@ def predict(model: nn.Module, task: Task, feed: Feed, strategy: Strategy) -> lis
     seen = np.zeros(len(feed.dataset), dtype=np.int64)
     with aside(model, strategy.device):
         for batch in batches(feed):
-            if not (rows := batch["rows"].tolist()):
-                continue
-            with strategy.precision.autocast():
-                found = task.predict(model, to_device(without(batch, task.targets), strategy.device))
-            if len(found) != len(rows):
-                raise DataError(f"the task gave {len(found)} predictions for a batch of {len(rows)} rows")
-            np.add.at(seen, rows, 1)
-            answers.update(zip(rows, found))
+            for computed, counted in passes([batch], strategy, feed):
+                with strategy.precision.autocast():
+                    found = task.predict(model, to_device(without(computed, task.targets), strategy.device))
+                if not counted:
+                    continue
+                if len(found) != len(computed["rows"]):
+                    raise DataError(f"the task gave {len(found)} predictions for {len(computed['rows'])} rows")
+                np.add.at(seen, computed["rows"].numpy(), 1)
+                answers.update(zip(computed["rows"].tolist(), found))
     check_rows(total_rows(seen, strategy))
     whole = {row: answer for share in strategy.gather(answers) for row, answer in share.items()}
     return [whole[row] for row in range(len(seen))]

@@ -55,7 +55,8 @@ def _plain(tensor: Tensor) -> Iterator[Tensor]:
     """The tensors that one consists of: a part of a ``DTensor``, codes and scales of a quantised one."""
     if is_traceable_wrapper_subclass(tensor):
         for name in tensor.__tensor_flatten__()[0]:
-            yield from _plain(getattr(tensor, name))
+            if isinstance(part := getattr(tensor, name), Tensor):  # a DTensor names its mesh beside its part
+                yield from _plain(part)
     else:
         yield tensor
 

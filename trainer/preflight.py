@@ -16,7 +16,7 @@ from torch import nn
 from trainer import rng
 from trainer.errors import DataError
 from trainer.evaluation import aside, measure
-from trainer.step import Stepper, size_of, to_device, without
+from trainer.step import Stepper, passes, size_of, to_device, without
 from trainer.strategies.base import Strategy
 from trainer.task import Batch, Feed, Task
 
@@ -135,12 +135,10 @@ def first_loss(model: nn.Module, task: Task, feed: Feed, stepper: Stepper) -> di
         micros = next(steps)
     counts, totals, targets = stepper.counts(micros), Counter(), Counter()
     with aside(model, stepper.strategy.device):
-        for micro in micros:
-            if not len(micro["rows"]):
-                continue
+        for micro, counted in passes(micros, stepper.strategy, feed):
             with stepper.strategy.precision.autocast():
                 _, terms = task.terms(model, to_device(micro, stepper.strategy.device))
-            for name, term in terms.items():
+            for name, term in terms.items() if counted else ():
                 totals[name] += float(term.weight * term.total)
                 targets[name] += float(term.count)
     alone = stepper.strategy.shard_of_batch()[1] == 1  # else the announced counts are of all shares
@@ -193,7 +191,7 @@ def metric_names(model: nn.Module, task: Task, feed: Feed, strategy: Strategy) -
     """What evaluation will measure, found by doing it on one batch: a broken metric shows now, not after an epoch."""
     with closing(feed.epoch(0)) as steps, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a score that one batch leaves undefined
-        return list(measure(model, task, next(steps), strategy).metrics)
+        return list(measure(model, task, next(steps), strategy, feed).metrics)
 
 
 def worst_batch(model: nn.Module, stepper: Stepper, batch: Batch) -> tuple[int, int]:

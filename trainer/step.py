@@ -1,6 +1,6 @@
 """One optimizer step over its micro batches, with the loss of the whole batch however it is split."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.strategies.base import Strategy
-from trainer.task import Batch, Task
+from trainer.task import Batch, Feed, Task
 
 ON_CPU = ("lengths", "rows")  # read as Python numbers: on a device they would make every step wait
 
@@ -54,6 +54,19 @@ def without(batch: Batch, keys: Container[str]) -> Batch:
     return {key: tensor for key, tensor in batch.items() if key not in keys}
 
 
+def passes(micros: Iterable[Batch], strategy: Strategy, feed: Feed) -> Iterator[tuple[Batch, bool]]:
+    """What this process runs through the model of its shares ``micros``, each with whether it counts.
+
+    Nothing is computed for an empty share, unless the strategy needs each pass of all processes: there a row of ``feed``
+    takes its place, and counts for nothing.
+    """
+    for micro in micros:
+        if len(micro["rows"]):
+            yield micro, True
+        elif strategy.lockstep:
+            yield feed.one(), False
+
+
 class Stepper:
     """Computes steps of one model under one strategy.
 
@@ -61,8 +74,10 @@ class Stepper:
     first forward pass. Micro batches, accumulation and processes only change the order of the additions.
     """
 
-    def __init__(self, model: nn.Module, task: Task, strategy: Strategy, clip: float | None):
-        self.model, self.task, self.strategy, self.clip = model, task, strategy, clip
+    def __init__(
+        self, model: nn.Module, task: Task, strategy: Strategy, clip: float | None, feed: Feed | None = None
+    ):
+        self.model, self.task, self.strategy, self.clip, self.feed = model, task, strategy, clip, feed
         self.size = Size(0, 0, 0)  # of the last global batch
 
     def counts(self, micros: list[Batch]) -> dict[str, float]:
@@ -80,12 +95,13 @@ class Stepper:
     def gradients(self, micros: list[Batch]) -> Tensor:
         """Forward and backward over the micro batches; the loss of the global batch, gradients in the parameters."""
         counts = self.counts(micros)
-        micros, losses = [micro for micro in micros if len(micro["rows"])], []  # an empty share has nothing to compute
-        for i, micro in enumerate(micros):
-            with nullcontext() if i == len(micros) - 1 else self.strategy.no_sync():
+        computed, losses = list(passes(micros, self.strategy, self.feed)), []
+        for i, (micro, counted) in enumerate(computed):
+            with nullcontext() if i == len(computed) - 1 else self.strategy.no_sync():
                 with self.strategy.precision.autocast():
                     _, terms = self.task.terms(self.model, to_device(micro, self.strategy.device))
                 loss = sum(term.weight * widened(term.total) / counts[name] for name, term in terms.items())
+                loss = loss if counted else 0.0 * loss
                 self.strategy.backward(loss)
                 losses.append(loss.detach())
         self.strategy.reduce()

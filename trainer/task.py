@@ -69,5 +69,8 @@ class Feed(Protocol):
     def worst(self) -> Batch | None:
         """The micro batch with the most computed positions, where it is known."""
 
+    def one(self) -> Batch:
+        """A micro batch of one row, the same each time: what a process without a share computes in place of it."""
+
     def share(self, index: int, of: int) -> None:
         """From now on hand out this share of every micro batch; one with fewer rows than shares leaves some empty."""

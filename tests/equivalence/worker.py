@@ -1,19 +1,30 @@
-"""One process of several: trains the tiny BERT and the plain task of the tests, and writes what came of it as JSON.
+"""One process of several: trains tiny models as the cells of a plan say, and writes what came of each as JSON.
 
-``python worker.py FOLDER PLAN``: PLAN is a JSON list of cells, run one after the other in the same processes.
+``python worker.py FOLDER PLAN``: PLAN is a JSON list of cells, run one after the other in the same processes. A cell is a
+dict with ``name`` and ``folder``, and by choice
+
+    strategy    its name; one process is always ``single``
+    options     fields of ``StrategyOptions`` beside the name, as {"reshard": false}
+    sections    fields of other options, as {"memory": {"activations": "full"}}
+    model       one of :mod:`tests.equivalence.models`; without it a BERT that classifies, fed by the engine
+    kind layout tokens size accumulate clip    of the training
+    stop resume    a signal after so many steps; going on with what is in the folder
 """
 
 import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.distributed.tensor import DTensor
 
 import catalog
 from recipes.text_classification import TextClassification
+from tests.equivalence import models
 from tests.support import training
 from trainer import options
 from trainer.data.batches import BatchPlan
@@ -21,6 +32,7 @@ from trainer.data.collate import Collate, Field
 from trainer.data.dataset import Ragged
 from trainer.data.loader import Loader
 from trainer.errors import Stopped
+from trainer.strategies import state
 
 FIELDS = (Field("input_ids", "token"), Field("labels", "row"))
 
@@ -34,6 +46,8 @@ class Held:
         self.labels = np.array(self.kept.labels, dtype=np.float32 if regression else np.int64)
         if regression:
             self.labels += np.random.default_rng(seed).normal(size=n).astype(np.float32)
+
+    digest = "rows of the tests"
 
     def __len__(self):
         return len(self.lengths)
@@ -65,8 +79,32 @@ def bert(kind):
     return catalog.build("bert", config, head="sequence-classification", dtype=torch.float64)
 
 
-def trainer(folder, cell, strategy):
+def settings(cell):
+    """The options of a cell's loop."""
+    strategy = training.spread("single")
+    if "WORLD_SIZE" in os.environ:
+        strategy = training.spread(cell.get("strategy", "ddp"), **cell.get("options", {}))
+    made = training.config(
+        epochs=2, clip=cell.get("clip", 0.5), lr=0.01, save_every=4, keep=9, strategy=strategy, decay=0.1
+    )
+    changes = {name: replace(getattr(made, name), **fields) for name, fields in cell.get("sections", {}).items()}
+    return replace(made, **changes)
+
+
+def of_model(folder, cell):
+    """The trainer of a cell that names a model. 37 rows: the last batch has one, and only the first process a share."""
+    name, rows = cell["model"], training.Rows(37)
+    return training.trainer(
+        folder, task=models.Task(), net=models.build(name), options=settings(cell),
+        feed=models.Examples(name, rows, size=4, accumulate=cell.get("accumulate", 1), seed=3),
+        evals={"dev": models.Examples(name, training.Rows(21, seed=9), size=4)},
+    )  # fmt: skip
+
+
+def trainer(folder, cell):
     """The trainer of a cell. Row 9 of 37 makes batches of one row: with two processes one has nothing to compute."""
+    if "model" in cell:
+        return of_model(folder, cell)
     kind = cell.get("kind", "classes")
     batch = options.BatchOptions(
         layout=cell.get("layout", "unpadded"), tokens=cell.get("tokens"), size=cell.get("size"), max_length=8,
@@ -81,9 +119,7 @@ def trainer(folder, cell, strategy):
         folder, task=task, net=bert(kind),
         feed=Loader(data, BatchPlan(data.lengths, batch, 3), Collate(FIELDS, batch), workers=0),
         evals={"dev": Loader(dev, BatchPlan(dev.lengths, batch, None), Collate(FIELDS, batch), workers=0)},
-        options=training.config(
-            epochs=2, clip=cell.get("clip", 0.5), lr=0.01, save_every=4, keep=9, strategy=strategy, decay=0.1
-        ),
+        options=settings(cell),
     )  # fmt: skip
     return made
 
@@ -105,8 +141,7 @@ def spied(made, stop_at=None):
 
 def run(cell, folder):
     """Train a cell; what it gave, the same for every process but ``rows``."""
-    strategy = "ddp" if "WORLD_SIZE" in os.environ else "single"
-    made = trainer(folder / cell["folder"], cell, strategy)
+    made = trainer(folder / cell["folder"], cell)
     rows, stopped = spied(made, cell.get("stop")), None
     try:
         made.fit(resume=cell.get("resume", False))
@@ -121,9 +156,15 @@ def run(cell, folder):
         "steps": {str(e["step"]): [e[f] for f in fields] for e in events if e["event"] == "step"},
         "evals": [{k: v for k, v in e.items() if k not in ("time", "seconds")} for e in events if e["event"] == "eval"],
         "loss_at_0": [e["loss_at_0"] for e in events if e["event"] == "check" and "loss_at_0" in e],
-        "weights": {name: p.detach().flatten().tolist() for name, p in made.model.named_parameters()},
+        "weights": {name: whole(p).flatten().tolist() for name, p in state.tensors(made.model).items()},
         "predictions": made.predict(made.evals["dev"]),
     }
+
+
+def whole(tensor):
+    """All of a parameter, of which processes may hold parts; all call this together."""
+    tensor = tensor.detach()
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def main(folder, plan):

@@ -14,7 +14,9 @@ from trainer.precision import Precision
 from trainer.strategies import mesh, processes
 from trainer.strategies.state import Saved
 
-Fill = Callable[[nn.Module], None]  # gives a model that was built without memory its values, in place
+# Gives every parameter and buffer of a model that was built without memory its own on the device, and its values. A
+# parameter may be a DTensor by then: of that one only this process's part is filled.
+Fill = Callable[[nn.Module, torch.device], None]
 
 
 class Strategy(Protocol):
@@ -24,12 +26,12 @@ class Strategy(Protocol):
     precision: Precision
     rank: int  # this process; 0 is the one that speaks and writes logs
     world: int  # of so many
+    lockstep: bool  # each forward and backward pass is one of all processes: one without examples makes it all the same
 
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
         """The model on its device, wrapped or sharded; every later call is about this one.
 
-        With ``fill`` the model comes without memory (on ``meta``) and ``fill`` gives it its values once it is placed:
-        each parameter is then a tensor, or a ``DTensor`` of which this process holds a part.
+        With ``fill`` the model comes without memory (on ``meta``); it is given some once it is wrapped and divided.
         """
 
     def optimizer(self, options: OptimOptions) -> None:
@@ -42,7 +44,7 @@ class Strategy(Protocol):
         """The sum of ``values`` over all shares of the batch, the same everywhere."""
 
     def gather(self, value: Any) -> list[Any]:
-        """``value`` of every process, in their order, the same everywhere."""
+        """``value`` of every process, in their order, the same everywhere. Several may have the same share."""
 
     def no_sync(self) -> AbstractContextManager:
         """The context of every backward pass of a step but the last: gradients are only added up."""
@@ -70,6 +72,8 @@ class Strategy(Protocol):
 CLASSES = {  # an option's name, its class; a name without one is not among the choices of StrategyOptions.name
     "single": "trainer.strategies.single.Single",
     "ddp": "trainer.strategies.ddp.Ddp",
+    "fsdp": "trainer.strategies.sharded.Sharded",
+    "hsdp": "trainer.strategies.sharded.Sharded",
 }
 
 
