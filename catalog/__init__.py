@@ -12,6 +12,8 @@ _HOMES = {
     "load": "catalog.frameworks",
     "save": "catalog.frameworks",
     "convert": "catalog.frameworks",
+    "chunk_loss": "catalog.heads.base",
+    "export": "catalog.exporting.export",
     "names": "catalog.registry",
     "names_of": "catalog.registry",
     "card": "catalog.cards",

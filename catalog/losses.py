@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from catalog.chunked import Chunked
+
 IGNORE = -100  # the published label of a position without a target
 
 
@@ -32,13 +34,15 @@ def count(labels: Tensor, ignore: int = IGNORE) -> Tensor:
     return (labels != ignore).sum()
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, ignore: int = IGNORE) -> Term:
+def cross_entropy(logits: Tensor | Chunked, labels: Tensor, ignore: int = IGNORE) -> Term:
     """logits [..., classes], labels [...] with ``ignore`` where there is no target."""
+    if isinstance(logits, Chunked):
+        return Term(logits.cross_entropy(labels, ignore), count(labels, ignore))
     total = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=ignore, reduction="sum")
     return Term(total, count(labels, ignore))
 
 
-def next_token(logits: Tensor, labels: Tensor, lengths: Tensor | None = None) -> Term:
+def next_token(logits: Tensor | Chunked, labels: Tensor, lengths: Tensor | None = None) -> Term:
     """Cross entropy of each position's logits [B, T, vocab] against the label [B, T] one to the right.
 
     ``lengths`` [n] are those of the sequences of an unpadded batch: the first label of each is nobody's target.

@@ -26,6 +26,8 @@ def run(config: Any, console: Console | None = None) -> float | None:
     recipe = import_module(f"recipes.{config.recipe}")
     console.say("run", identity(config, recipe.SCALES))
     made = recipe.prepare(config, lambda line: console.say("data", line))
+    if config.memory.loss_chunk is not None:
+        catalog.chunk_loss(made.model, config.memory.loss_chunk)
     console.say("model", f"{made.model.name} with {made.model.head}, {parameters(made.model)}   {made.weights}")
     console.say("data", describe_data(made))
     console.say("task", f"{config.task}: {made.about}")

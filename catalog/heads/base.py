@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from catalog import losses
+from catalog.chunked import Chunked
+from catalog.errors import ConfigError
 from catalog.layers.masks import Mask
 from catalog.losses import Term
 from catalog.model import Model
@@ -61,6 +63,30 @@ class LabelHead(Head):
     def counts(self, *, labels):
         """Labels that are not ignored."""
         return {"loss": losses.count(labels)}
+
+
+class VocabHead(LabelHead):
+    """A LabelHead whose classes are the tokens of a vocabulary. Subclasses call ``scored`` for their logits.
+
+    ``loss_chunk``: so many positions at a time the loss forms logits of, see :class:`catalog.chunked.Chunked`; ``None``: all.
+    """
+
+    loss_chunk: int | None = None
+
+    def scored(self, states, project) -> Tensor | Chunked:
+        """``project(states)``, [..., vocab]; put off where ``loss_chunk`` says so."""
+        return project(states) if self.loss_chunk is None else Chunked(states, project, self.loss_chunk)
+
+
+def chunk_loss(model: Model, tokens: int | None) -> None:
+    """Let the loss of ``model`` form logits of so many positions at a time; ``None``: of all.
+
+    Raises ConfigError for a head whose classes are not a vocabulary.
+    """
+    if not isinstance(model, VocabHead):
+        what = f"{model.name} with {model.head}" if model.head else f"{model.name} without a head"
+        raise ConfigError(f"{what} has no vocabulary to score, so its loss has no pieces: set memory.loss_chunk=null")
+    model.loss_chunk = tokens
 
 
 def mask_of(encoded: Encoded) -> Mask:

@@ -36,7 +36,7 @@ class CausalLMAndChoice(CausalLM):
         else:
             chosen = states[:, -1].unflatten(0, shape)
         out = DoubleScored(
-            logits=self.out(states).unflatten(0, shape),
+            logits=self.scored(states.unflatten(0, shape), self.out),
             mc_logits=self.choice(self.drop(chosen)).squeeze(-1),
             past_key_values=encoded.past_key_values,
         )

@@ -3,7 +3,7 @@
 from torch import nn
 
 from catalog import losses
-from catalog.heads.base import LabelHead
+from catalog.heads.base import VocabHead
 from catalog.layers.mlp import activation
 from catalog.outputs import PreTrained, Scored
 
@@ -19,7 +19,7 @@ class VocabTransform(nn.Module):
         return self.norm(self.act(self.dense(x)))
 
 
-class MaskedLM(LabelHead):
+class MaskedLM(VocabHead):
     """Encoded states -> logits [B, T, vocab]; the last matrix is the token embedding where ``config.tied``."""
 
     def __init__(self, backbone, config, *, transform=None, bias=True):
@@ -32,7 +32,7 @@ class MaskedLM(LabelHead):
 
     def forward(self, *inputs, labels=None, **more):
         encoded = self.backbone(*inputs, **more)
-        logits = self.out(self.transform(encoded.last_hidden_state))
+        logits = self.scored(self.transform(encoded.last_hidden_state), self.out)
         out = Scored(logits=logits, past_key_values=encoded.past_key_values)
         out.loss = self.loss(out, labels=labels)
         return out
@@ -71,7 +71,7 @@ class MaskedLMAndRelation(MaskedLM):
     def forward(self, *inputs, labels=None, next_sentence_label=None, **more):
         encoded = self.backbone(*inputs, **more)
         out = PreTrained(
-            prediction_logits=self.out(self.transform(encoded.last_hidden_state)),
+            prediction_logits=self.scored(self.transform(encoded.last_hidden_state), self.out),
             seq_relationship_logits=self.relation(encoded.pooler_output),
         )
         out.loss = self.loss(out, labels=labels, next_sentence_label=next_sentence_label)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from catalog.heads.base import Head, LabelHead
+from catalog.heads.base import Head, VocabHead
 from catalog.heads.classify import Classify, DenseTransform
 from catalog.heads.span import AnswerSpan
 from catalog.outputs import Scored, ScoredPair, Spanned
@@ -24,7 +24,7 @@ class EncoderOnly(Head):
         return self.backbone.encode(input_ids, attention_mask)
 
 
-class Seq2SeqLM(LabelHead):
+class Seq2SeqLM(VocabHead):
     """Decoder states -> logits [B, T, vocab]. With ``labels`` [B, T] and no decoder input, the labels shifted right are it.
 
     ``scale`` multiplies the states before a tied vocabulary matrix (T5); ``bias`` is a published constant row (BART).
@@ -45,17 +45,20 @@ class Seq2SeqLM(LabelHead):
         if decoder_input_ids is None and labels is not None:
             decoder_input_ids = self.backbone.shift(labels)
         encoded = self.backbone(*inputs, decoder_input_ids=decoder_input_ids, **more)
-        logits = self.out(encoded.last_hidden_state * self.scale)
         out = ScoredPair(
-            logits=logits if self.bias is None else logits + self.bias,
+            logits=self.scored(encoded.last_hidden_state * self.scale, self._project),
             past_key_values=encoded.past_key_values,
             encoder_last_hidden_state=encoded.encoder_last_hidden_state,
         )
         out.loss = self.loss(out, labels=labels)
         return out
 
+    def _project(self, states):
+        logits = self.out(states)
+        return logits if self.bias is None else logits + self.bias
 
-class DecoderLM(LabelHead):
+
+class DecoderLM(VocabHead):
     """The decoder of an encoder-decoder by itself, or over given ``encoder_outputs``: logits [B, T, vocab].
 
     As published, a label [B, T] stands beside the logits that predict it: nothing is shifted.
@@ -81,7 +84,7 @@ class DecoderLM(LabelHead):
         encoded = self.backbone.decode(
             input_ids, memory, encoder_attention_mask, attention_mask, past_key_values, use_cache
         )
-        out = Scored(logits=self.out(encoded.last_hidden_state), past_key_values=encoded.past_key_values)
+        out = Scored(logits=self.scored(encoded.last_hidden_state, self.out), past_key_values=encoded.past_key_values)
         out.loss = self.loss(out, labels=labels)
         return out
 

@@ -137,7 +137,7 @@ class MaskedLMAndOrder(MaskedLM):
 
     def forward(self, *inputs, labels=None, sentence_order_label=None, **more):
         encoded = self.backbone(*inputs, **more)
-        logits = self.out(self.transform(encoded.last_hidden_state))
+        logits = self.scored(self.transform(encoded.last_hidden_state), self.out)
         out = AlbertPreTrained(prediction_logits=logits, sop_logits=self.order(self.drop(encoded.pooler_output)))
         out.loss = self.loss(out, labels=labels, sentence_order_label=sentence_order_label)
         return out
