@@ -100,10 +100,11 @@ class MemoryOptions:
 class StrategyOptions:
     """How the work is spread over processes."""
 
-    name: Literal["single", "ddp", "fsdp", "hsdp"] = field(
+    name: Literal["single", "ddp", "fsdp", "hsdp", "tp", "fsdp_tp", "cp"] = field(
         metadata={
             "help": "single: one process; ddp: a whole model on every process of torchrun; fsdp: weights, gradients and "
-            "optimizer state divided among all; hsdp: divided within each of some replicas",
+            "optimizer state divided among all; hsdp: divided within each of some replicas; tp: each matrix shared by all; "
+            "fsdp_tp: shared within groups, and the shares divided over them; cp: tokens shared within groups",
             "option": True,
         }
     )

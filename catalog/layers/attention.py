@@ -16,8 +16,11 @@ class Attention(nn.Module):
     cache      :class:`catalog.layers.cache.LayerCache`, or its ``memory()`` for cross attention
     returns    [B, T, width]
 
+    Heads are counted where they are used, so that a layer whose projections hold a part of the heads computes that part.
     Vaswani et al., 2017 (arXiv:1706.03762). Fewer key/value heads: Ainslie et al., 2023 (arXiv:2305.13245).
     """
+
+    attend = staticmethod(attend)  # who divides heads or tokens among processes wraps it, layer by layer
 
     def __init__(
         self, width, heads, *, kv_heads=None, head_dim=None, memory_width=None, bias=True, k_bias=True, rotary=None,
@@ -35,18 +38,18 @@ class Attention(nn.Module):
         self.scale = head_dim**-0.5 if scale is None else scale  # T5 passes 1.0
 
     def forward(self, x, memory=None, *, mask=None, positions=None, bias=None, cache=None):
-        q = self._split(self.q(x), self.heads)
+        q = self._split(self.q(x))
         if memory is not None and cache is not None and cache.filled:
             k, v = cache.read()
         else:
             source = x if memory is None else memory
-            k, v = self._split(self.k(source), self.kv_heads), self._split(self.v(source), self.kv_heads)
+            k, v = self._split(self.k(source)), self._split(self.v(source))
             if self.rotary is not None:
                 q, k = self.rotary(q, k, positions)
             if cache is not None:
                 k, v = cache.append(k, v)
-        y = attend(q, k, v, mask, bias=bias, scale=self.scale, dropout=self.dropout if self.training else 0.0)
+        y = self.attend(q, k, v, mask, bias=bias, scale=self.scale, dropout=self.dropout if self.training else 0.0)
         return self.out(y.transpose(1, 2).flatten(2))
 
-    def _split(self, x, heads):
-        return x.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
+    def _split(self, x):
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)

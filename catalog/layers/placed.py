@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from catalog.layers.attend import attend
 from catalog.layers.attention import Attention
 from catalog.layers.blocks import Stack
 
@@ -13,10 +12,10 @@ class PlacedAttention(Attention):
     def forward(self, x, memory=None, *, mask=None, positions=None, memory_positions=None, bias=None, cache=None):
         if memory is None:
             memory, memory_positions = x, positions
-        q = self._split(self.q(x + positions), self.heads)
-        k = self._split(self.k(memory + memory_positions), self.kv_heads)
-        v = self._split(self.v(memory), self.kv_heads)
-        y = attend(q, k, v, mask, bias=bias, scale=self.scale, dropout=self.dropout if self.training else 0.0)
+        q = self._split(self.q(x + positions))
+        k = self._split(self.k(memory + memory_positions))
+        v = self._split(self.v(memory))
+        y = self.attend(q, k, v, mask, bias=bias, scale=self.scale, dropout=self.dropout if self.training else 0.0)
         return self.out(y.transpose(1, 2).flatten(2))
 
 

@@ -74,6 +74,9 @@ CLASSES = {  # an option's name, its class; a name without one is not among the 
     "ddp": "trainer.strategies.ddp.Ddp",
     "fsdp": "trainer.strategies.sharded.Sharded",
     "hsdp": "trainer.strategies.sharded.Sharded",
+    "tp": "trainer.strategies.tensor_parallel.TensorParallel",
+    "fsdp_tp": "trainer.strategies.tensor_parallel.ShardedTensorParallel",
+    "cp": "trainer.strategies.context_parallel.ContextParallel",
 }
 
 

@@ -1,0 +1,223 @@
+"""Tensor parallelism: one plan by name for every model whose blocks have an attention and an MLP of the usual parts.
+
+=======================  ==================================================================================
+``*.attn``, ``*.cross``  ``q k v`` by rows, that is by heads; ``out`` by columns; a bias a head is cut to the heads
+``*.mlp``                ``up gate`` by rows, ``down`` by columns
+token table, its head    by rows, over the vocabulary; tied ones stay one tensor; logits are put together again
+all else                 whole on each process: norms, positions, poolers, other heads, biases behind a sum
+=======================  ==================================================================================
+
+Shoeybi et al., 2019, "Megatron-LM" (arXiv:1909.08053). A divided parameter is a ``DTensor`` on the mesh, so that checkpoints
+know its place; computing is done on the parts themselves, with two sums over the processes a block and direction.
+Processes of one tensor-parallel group compute the same batch, and outside of the divided parts the same numbers: the
+gradient of a parameter that is whole on each is whole on each.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Shard
+from torch.nn import functional as F
+
+from trainer.errors import OptionError
+from trainer.precision import Precision
+from trainer.strategies import draws
+from trainer.strategies.base import Fill
+from trainer.strategies.collectives import Copied, Cut, Joined, Summed
+from trainer.strategies.several import Several
+from trainer.strategies.sharded import Sharded
+
+ROWS, COLUMNS = ("q", "k", "v", "up", "gate"), ("out", "down")  # the parts of an attention or MLP
+TABLES = (".embed.tokens", ".embed")  # how the name of a token table ends
+
+
+def check(model: nn.Module, tp: int) -> None:
+    """Raise :class:`OptionError` where ``model`` cannot be divided among ``tp`` processes, with the nearest legal number."""
+    counts: dict[str, int] = {}
+    found = list(parts(model))
+    for name, module in found:
+        if extra := _unknown(module):
+            raise OptionError(
+                f"strategy.tp cannot divide '{name}' ({type(module).__name__}): its plan has no rule for '{extra}' in it\n"
+                "   choose strategy=fsdp for this model"
+            )
+        if hasattr(module, "q"):
+            counts[f"{name}: heads"] = module.q.out_features // module.head_dim
+            counts[f"{name}: key/value heads"] = module.k.out_features // module.head_dim
+    if not found:
+        raise OptionError(
+            f"strategy.tp finds nothing to divide in {_title(model)}: no attention or MLP of the usual parts\n"
+            "   choose strategy=fsdp for this model"
+        )
+    for what, count in counts.items():
+        if count % tp:
+            most = math.gcd(*counts.values())
+            legal = [n for n in range(1, most + 1) if most % n == 0]
+            raise OptionError(
+                f"strategy.tp={tp} does not divide {_title(model)}: {what} {count}; legal: "
+                f"tp={','.join(map(str, legal))}\n   the nearest is strategy.tp={min(legal, key=lambda n: abs(n - tp))}"
+            )
+
+
+def parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of every attention and MLP that the plan divides, in the model's order."""
+    for name, module in model.named_modules():
+        its = {"attn": ("q", "attend"), "cross": ("q", "attend"), "mlp": ("up", "down")}.get(name.rpartition(".")[2])
+        if its and all(hasattr(module, part) for part in its):
+            yield name, module
+
+
+def tables(model: nn.Module, tp: int) -> list[nn.Embedding]:
+    """The token tables, as far as each of ``tp`` processes gets a row."""
+    found = [m for name, m in model.named_modules() if isinstance(m, nn.Embedding) and f".{name}".endswith(TABLES)]
+    return [table for table in found if -(-table.num_embeddings // tp) * (tp - 1) < table.num_embeddings]
+
+
+def split(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Divide ``model`` in place over ``mesh``, which has one dimension; parameters may be on ``meta``.
+
+    Call :func:`check` before.
+    """
+    group, done = mesh.get_group(), {}
+    for _, module in list(parts(model)):
+        for name, part in module.named_children():
+            if name in ROWS:
+                _shard(part, 0, mesh, done)
+                part.forward = partial(_rows, part)
+            elif name in COLUMNS:
+                _shard(part, 1, mesh, done)
+                part.forward = partial(_columns, part, group)
+        module.register_forward_pre_hook(partial(_enter, group), with_kwargs=True)
+        if hasattr(module, "attend"):
+            module.attend = partial(_attend, module.attend, group)
+        if _drops(module):
+            draws.own(module, group.rank())
+    found = tables(model, group.size())
+    for table in found:
+        _shard(table, 0, mesh, done)
+        table.forward = partial(_look_up, table, group)
+    head = getattr(model, "out", None)
+    if isinstance(head, nn.Linear) and head.out_features in [table.num_embeddings for table in found]:
+        _shard(head, 0, mesh, done)
+        head.forward = partial(_score, head, group)
+    return model
+
+
+def _shard(module: nn.Module, dim: int, mesh: DeviceMesh, done: dict[nn.Parameter, nn.Parameter]) -> None:
+    """Keep this process's part of the module's parameters along ``dim``; ``done`` keeps tied ones one."""
+    for name, whole in list(module.named_parameters(recurse=False)):
+        if whole.dim() <= dim:
+            continue
+        if whole not in done:
+            each = -(-whole.shape[dim] // mesh.size())
+            start = mesh.get_local_rank() * each
+            part = (
+                whole.detach()
+                .narrow(dim, start, min(each, whole.shape[dim] - start))
+                .clone(memory_format=torch.contiguous_format)
+            )
+            placed = DTensor.from_local(
+                part, mesh, [Shard(dim)], run_check=False, shape=whole.shape, stride=whole.stride()
+            )
+            done[whole] = nn.Parameter(placed, requires_grad=whole.requires_grad)
+        module.register_parameter(name, done[whole])
+
+
+def _enter(group: ProcessGroup, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """States go in whole and their gradients come out summed; a bias a head is cut later, by ``_attend``."""
+
+    def copied(x):
+        return Copied.apply(x, group) if isinstance(x, Tensor) and x.is_floating_point() else x
+
+    kwargs = {name: x if name == "bias" else copied(x) for name, x in kwargs.items()}
+    return tuple(map(copied, args)), kwargs
+
+
+def _attend(attend, group: ProcessGroup, q, k, v, mask=None, *, bias=None, scale=None, dropout=0.0) -> Tensor:
+    if bias is not None and bias.shape[1] > 1:
+        bias = Cut.apply(bias, group)
+    return attend(q, k, v, mask, bias=bias, scale=scale, dropout=dropout)
+
+
+def _rows(linear: nn.Linear, x: Tensor) -> Tensor:
+    return F.linear(x, linear.weight.to_local(), None if linear.bias is None else linear.bias.to_local())
+
+
+def _columns(linear: nn.Linear, group: ProcessGroup, x: Tensor) -> Tensor:
+    y = Summed.apply(F.linear(x, linear.weight.to_local()), group)
+    return y if linear.bias is None else y + linear.bias.to(y.dtype)
+
+
+def _look_up(table: nn.Embedding, group: ProcessGroup, ids: Tensor) -> Tensor:
+    weight = table.weight.to_local()
+    start = group.rank() * -(-table.num_embeddings // group.size())
+    index = ids - start
+    here = (index >= 0) & (index < len(weight))
+    pad = (
+        None
+        if table.padding_idx is None or not 0 <= table.padding_idx - start < len(weight)
+        else (table.padding_idx - start)
+    )
+    x = F.embedding(index.where(here, 0), weight, pad)
+    return Summed.apply(x.masked_fill(~here[..., None], 0.0), group)
+
+
+def _score(linear: nn.Linear, group: ProcessGroup, x: Tensor) -> Tensor:
+    return Joined.apply(_rows(linear, Copied.apply(x, group)), linear.out_features, group)
+
+
+def _drops(module: nn.Module) -> bool:
+    """Whether anything inside draws random numbers in training."""
+    return getattr(module, "dropout", 0.0) > 0 or any(isinstance(m, nn.Dropout) and m.p > 0 for m in module.modules())
+
+
+def _unknown(module: nn.Module) -> str | None:
+    """A parameter of an attention or MLP that the plan has no rule for; a bias is cut to its heads where it is used."""
+    known = (*ROWS, *COLUMNS, "bias")
+    return next((name for name, _ in module.named_parameters() if name.split(".")[0] not in known), None)
+
+
+def _title(model: nn.Module) -> str:
+    return f"{getattr(model, 'name', type(model).__name__)}"
+
+
+class TensorParallel(Several):
+    """``tp``: every matrix of a block shared by all processes. See :class:`trainer.strategies.base.Strategy`."""
+
+    def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
+        model = divided(model, self.mesh, self.precision, None if fill else self.device)
+        return super().setup(model, fill)
+
+
+class ShardedTensorParallel(Sharded):
+    """``fsdp_tp``: tensor parallelism within groups of processes, and each part divided again over the groups."""
+
+    def owners(self) -> DeviceMesh:
+        return self.mesh["shard"]
+
+    def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
+        model = divided(model, self.mesh["tp"], self.precision, None if fill else self.device)
+        return super().setup(model, fill)
+
+
+def divided(model: nn.Module, mesh: DeviceMesh, precision: Precision, device: torch.device | None) -> nn.Module:
+    """``model`` checked and split; where it has values already, on ``device`` and as the first process has them.
+
+    Raises :class:`OptionError` where it or the precision does not go together with tensor parallelism.
+    """
+    check(model, mesh.size())
+    if precision.dtype == "fp8":
+        raise OptionError(
+            "precision.dtype=fp8 and tensor parallelism: divided products are computed in bf16 at the least\n"
+            "   choose precision.dtype=bf16, or strategy=fsdp"
+        )
+    if device is not None:
+        model = model.to(device)
+        for tensor in model.state_dict().values():
+            distributed.broadcast(tensor, 0)
+    return split(model, mesh)
