@@ -1,4 +1,4 @@
-"""``python -m catalog``: list what there is, show one model, check a folder, convert between frameworks.
+"""``python -m catalog``: list what there is, show one model, check a folder, convert to a framework, export.
 
 Errors are one message and the exit code of the matter: 2 for a wrong name, 3 for files that are not what they say.
 """
@@ -43,6 +43,14 @@ def _parser():
     convert.add_argument("folder", help="where to write")
     convert.add_argument("--to", required=True, metavar="FRAMEWORK", help="torch, flax or tf")
     convert.set_defaults(run=_convert)
+    export = commands.add_parser("export", help="write a model as a file that runs without the catalog")
+    export.add_argument("source", help="a model folder or a hub id")
+    export.add_argument("path", help="the file to write; of a SavedModel the folder")
+    export.add_argument("--format", default="onnx", help="onnx (the default), torchscript, savedmodel or stablehlo")
+    export.add_argument("--head", help="a task of `show`, or backbone; what the folder says it is unless given")
+    export.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="the folder's unless given")
+    export.add_argument("--image", metavar="HEIGHTxWIDTH", help="size of images; the configured one unless given")
+    export.set_defaults(run=_export)
     return parser
 
 
@@ -96,6 +104,30 @@ def _convert(options):
     from catalog.frameworks import convert
 
     print(convert(options.source, options.folder, options.to))
+
+
+def _export(options):
+    from catalog.exporting.export import described, export
+
+    written = export(
+        options.source,
+        options.path,
+        options.format,
+        head=options.head,
+        dtype=options.dtype,
+        image=_sides(options.image),
+    )
+    print(described(written))
+
+
+def _sides(text):
+    """``"480x640"`` as numbers."""
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) for side in sides):
+        raise ConfigError(f"--image {text}: give HEIGHTxWIDTH in pixels, as 480x640")
+    return int(sides[0]), int(sides[1])
 
 
 if __name__ == "__main__":

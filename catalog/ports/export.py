@@ -5,7 +5,9 @@ The only part of the ports, with :mod:`catalog.ports.partition`, that needs PyTo
 
 import inspect
 from collections.abc import Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,18 +31,34 @@ def export(model: nn.Module, request: Request) -> Program:
     Raises PortError naming model, module and op where something cannot be carried over: an op that ports lack, a size that
     depends on data, a dimension that the page fixes though the request leaves it open, ``no_grad`` inside ``forward``.
     """
+    program, structure = exported(model, request)
+    title = titled(model, request)
+    _refuse_no_grad(title, program)
+    program = program.run_decompositions(_decompositions())
+    root, graphs, constants = partition(program, model, title)
+    return Program(_inputs(request, program), structure, root, graphs, request.train, constants)
+
+
+def exported(model: nn.Module, request: Request) -> tuple[torch.export.ExportedProgram, Any]:
+    """PyTorch's own program of ``model`` for this request, before any op is taken apart, and the nesting of its outputs.
+
+    It takes one list of tensors, those of ``request.inputs``, and gives a tuple of them; the nesting has their places in it.
+    Raises PortError as :func:`export` does.
+    """
     call = _Call(model, request)
     training = model.training
     model.train(request.train)
     try:
-        program = _exported(call)
-        _refuse_no_grad(call, program)
-        program = program.run_decompositions(_decompositions())
+        program = _traced(call)
     finally:
         model.train(training)
     _check_open(call, program)
-    root, graphs, constants = partition(program, model, call.title)
-    return Program(_inputs(call, program), call.made.structure, root, graphs, request.train, constants)
+    return program, call.made.structure
+
+
+def titled(model: nn.Module, request: Request) -> str:
+    """What errors call the model, asked in this way."""
+    return f"{model.name}{f' with {model.head}' if model.head else ''} ({request})"
 
 
 class _Call(nn.Module):
@@ -50,7 +68,7 @@ class _Call(nn.Module):
         super().__init__()
         self.model, self.request = model, request
         self.made = SimpleNamespace(structure=None)  # export puts attributes back as they were, and leaves this alone
-        self.title = f"{model.name}{f' with {model.head}' if model.head else ''} ({request})"
+        self.title = titled(model, request)
         self.paths = [path for path, _, _ in request.inputs]
 
     def forward(self, tensors: list[Tensor]):
@@ -83,43 +101,50 @@ def _structure(value, flat):
     raise PortError(f"a model's output holds a {type(value).__name__}; ports carry tensors, tuples and outputs")
 
 
-def _exported(call):
-    shapes = [
+def _traced(call):
+    open_ = [
         {d: Dim.DYNAMIC(min=1, max=LARGEST) for d, size in enumerate(dims) if size is None}
         for _, _, dims in call.request.inputs
     ]
+    with naming_modules(call.model, call.title):
+        return torch.export.export(call, (call.examples(),), dynamic_shapes=(open_,), strict=False)
+
+
+@contextmanager
+def naming_modules(model: nn.Module, title: str):
+    """Within the block an error of PyTorch's becomes a PortError that names the module of ``model`` that was running."""
     inside: list[str] = []
     handles = [
         handle
-        for path, module in call.model.named_modules()
+        for path, module in model.named_modules()
         for handle in (
             module.register_forward_pre_hook(lambda m, _, path=path: inside.append(f"'{path}' ({type(m).__name__})")),
             module.register_forward_hook(lambda *_: inside.pop() and None),
         )
     ]
     try:
-        return torch.export.export(call, (call.examples(),), dynamic_shapes=(shapes,), strict=False)
+        yield
     except PortError:
         raise
     except Exception as error:
         where = f"in {inside[-1]}: " if inside else ""
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise PortError(
-            f"{call.title}: {where}cannot be exported ({type(error).__name__}: {' '.join(lines[:4])})"
+            f"{title}: {where}cannot be exported ({type(error).__name__}: {' '.join(lines[:4])})"
         ) from error
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _refuse_no_grad(call, program):
+def _refuse_no_grad(title, program):
     """``torch.no_grad`` is gone after decomposition, and gradients would flow where PyTorch stops them."""
     for node in program.graph.nodes:
         if "set_grad_enabled" in str(node.target):
             stack = list((node.meta.get("nn_module_stack") or {}).values())
             where = stack[-1][0].removeprefix("model").lstrip(".") if stack else ""
             raise PortError(
-                f"{call.title}: '{where}' uses torch.no_grad in forward, which other frameworks cannot see; use .detach()"
+                f"{title}: '{where}' uses torch.no_grad in forward, which other frameworks cannot see; use .detach()"
             )
 
 
@@ -132,7 +157,7 @@ def _decompositions():
     return table
 
 
-def _shapes(program):
+def shapes(program: torch.export.ExportedProgram) -> list[torch.Size]:
     """The shape of each user input, in order."""
     kinds = program.graph_signature.user_inputs
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
@@ -142,7 +167,7 @@ def _shapes(program):
 def _check_open(call, program):
     fixed = [
         f"dimension {d} of {path} to {shape[d]}"
-        for (path, _, dims), shape in zip(call.request.inputs, _shapes(program))
+        for (path, _, dims), shape in zip(call.request.inputs, shapes(program))
         for d, size in enumerate(dims)
         if size is None and isinstance(shape[d], int)
     ]
@@ -152,7 +177,7 @@ def _check_open(call, program):
         )
 
 
-def _inputs(call, program) -> tuple[Input, ...]:
+def _inputs(request, program) -> tuple[Input, ...]:
     ranges = program.range_constraints
 
     def dim(size) -> int | tuple[int, int | None]:
@@ -166,7 +191,7 @@ def _inputs(call, program) -> tuple[Input, ...]:
 
     return tuple(
         Input(path, dtype, tuple(dim(size) for size in shape))
-        for (path, dtype, _), shape in zip(call.request.inputs, _shapes(program))
+        for (path, dtype, _), shape in zip(request.inputs, shapes(program))
     )
 
 

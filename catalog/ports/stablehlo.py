@@ -30,13 +30,19 @@ def save(port: Port, path: str | Path, inputs: Mapping[str, Any]) -> Path:
     types = {
         name: jax.ShapeDtypeStruct(shapes[name], jax.dtypes.canonicalize_dtype(given[name].dtype)) for name in shapes
     }
-    exported = jax_export.export(jax.jit(lambda arrays: dict(port(**arrays))))(types)
+    exported = jax_export.export(jax.jit(lambda arrays: _flat(port(**arrays))))(types)
     replace(path, lambda aside: aside.write_bytes(exported.serialize()))
     return path
 
 
+def _flat(out):
+    """Outputs by dotted names: a file holds no classes of ours."""
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf
+            for path, leaf in jax.tree_util.tree_leaves_with_path(out)}  # fmt: skip
+
+
 def load(path: str | Path):
-    """The function of a file that :func:`save` wrote: a dictionary of arrays in, a dictionary of outputs out."""
+    """The function of a file that :func:`save` wrote: arrays by name in, outputs by (dotted) name out."""
     path = Path(path)
     try:
         return jax_export.deserialize(bytearray(path.read_bytes())).call
@@ -49,7 +55,8 @@ def load(path: str | Path):
 
 
 def _shape(given: Input, scope):
-    """Open dimensions by letters: the batch is one in all inputs, and so is the length of texts."""
-    letters = ["b" if d == 0 else "t" if len(given.dims) == 2 else f"n{d}" for d in range(len(given.dims))]
+    """Open dimensions by letters: the batch is one in all inputs, and so is the length of texts; a decoder has its own."""
+    length = "u" if given.path.startswith("decoder_") else "t"
+    letters = ["b" if d == 0 else length if len(given.dims) == 2 else f"n{d}" for d in range(len(given.dims))]
     words = [str(size) if isinstance(size, int) else letter for size, letter in zip(given.dims, letters)]
     return jax_export.symbolic_shape(", ".join(words), scope=scope)
