@@ -47,17 +47,18 @@ def load(
     )  # fmt: skip
 
 
-def save(model, folder: str | Path, *, framework=None, processor=None, shard_bytes=5_000_000_000) -> Path:
+def save(model, folder: str | Path, *, framework=None, processor=None, shard_bytes=5_000_000_000, weights=None) -> Path:
     """Write ``config.json``, the weights and, where given, the processor's files; ``catalog.load(folder)`` reads them back.
 
     ``framework`` says in whose layout, the model's own unless named. Safetensors are split into shards of at most
-    ``shard_bytes``. Nothing is replaced before all of it is written. Returns the folder. Raises SaveError (exit code 4)
-    naming the file where the disk refuses.
+    ``shard_bytes``. ``weights`` of a PyTorch model, by our names, stand in for its own, which may be on ``meta``. Nothing is
+    replaced before all of it is written. Returns the folder. Raises SaveError (exit code 4) naming the file where the disk
+    refuses.
     """
     if not hasattr(model, "blueprint") and framework in (None, "torch"):
         from catalog import saving
 
-        return saving.save(model, folder, processor=processor, shard_bytes=shard_bytes)
+        return saving.save(model, folder, processor=processor, shard_bytes=shard_bytes, weights=weights)
     from catalog.ports import store
 
     return store.save(model, folder, framework, processor=processor)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import catalog
+from catalog.saving import describe
 from recipes.prepared import describe_data
 from trainer.console import Console
 from trainer.lines import parameters
@@ -35,11 +36,13 @@ def run(config: Any, console: Console | None = None) -> float | None:
         made.model, made.task, config, folder, train=made.train, evals=made.evals, seed=config.seed,
         checks=made.checks, console=console, resume_command=f"python train.py resume={folder}",
     )  # fmt: skip
-    result = trainer.fit(resume=config.resume is not None)
-    step = trainer.load_best()
     target = folder / "model"
+    if processes.rank() == 0 and not (target / "config.json").exists():  # one that is there may be of another run
+        describe(made.model, target, made.processor)  # what recipes.export needs while this one goes on
+    result = trainer.fit(resume=config.resume is not None)
+    step, weights = trainer.best_weights()
     if processes.rank() == 0:
-        catalog.save(made.model, target, processor=made.processor)
+        catalog.save(made.model, target, processor=made.processor, weights=weights)
     which = "the last model" if step is None else f"the best model (step {step:,})"
     console.say("saved", f"{target}   {which} with its tokenizer, in the published layout")
     console.say("use", made.use.format(folder=target))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from trainer import evaluation, memory, options, preflight
 from trainer.checkpoint.store import Checkpoints
@@ -98,6 +98,13 @@ class Trainer:
     def predict(self, feed: Feed) -> list[Any]:
         """The task's prediction for every row of ``feed``, in the order of the data set."""
         return evaluation.predict(self.model, self.task, feed, self.strategy)
+
+    def best_weights(self) -> tuple[int | None, Mapping[str, Tensor]]:
+        """Step and weights of the best evaluation, or ``None`` and the last weights saved: whole tensors by name, each read
+        when it is asked for, so that no process ever holds a whole model. All processes ask for it together."""
+        best = self.checkpoints.best
+        saved = self.checkpoints.load(best or self.checkpoints.latest)
+        return (saved.values()["progress"]["step"] if best else None), saved.weights()
 
     def load_best(self) -> int | None:
         """Put the weights of the best evaluation into the model and return its step; ``None`` when there was none."""

@@ -100,7 +100,9 @@ class Saves:
             self.store.finish()
         self.path, seconds = path, seconds + time.perf_counter() - began
         nbytes = sum(f.stat().st_size for f in path.iterdir())
-        journal.say("ckpt", lines.saved(path, seconds, self.store.took, nbytes, self.store.keep, self.progress.best_step))
+        journal.say(
+            "ckpt", lines.saved(path, seconds, self.store.took, nbytes, self.store.keep, self.progress.best_step)
+        )
         fields = {"path": path, "seconds": seconds, "written": self.store.took, "bytes": nbytes, "reason": reason}
         journal.event("save", {"step": int(path.name.removeprefix("step_")), **fields})
 

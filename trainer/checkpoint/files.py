@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -52,9 +52,12 @@ def hash_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def safetensors(tensors: dict[str, Tensor]) -> Iterator[bytes | memoryview]:
+def safetensors(
+    tensors: Mapping[str, Tensor], read: Callable[[str], Tensor] | None = None
+) -> Iterator[bytes | memoryview]:
     """The bytes of a safetensors file, tensor by tensor: at most one tensor is held twice.
 
+    With ``read`` the values come from it, one at a time, and ``tensors`` are only looked at for shape and dtype (``meta``).
     The library's own writer holds all of them twice, cannot hash on the way and hides a full disk's error number.
     """
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # wide ones first keeps alignment
@@ -72,5 +75,5 @@ def safetensors(tensors: dict[str, Tensor]) -> Iterator[bytes | memoryview]:
     yield text
     for name in names:
         if tensors[name].numel():
-            flat = tensors[name].cpu().contiguous().reshape(-1)
+            flat = (read or tensors.__getitem__)(name).cpu().contiguous().reshape(-1)
             yield memoryview(flat.view(torch.uint8).numpy())

@@ -23,6 +23,7 @@ from trainer.checkpoint.files import DTYPES
 from trainer.errors import DataError
 
 INDEX = "index.json"
+MODEL = "model."  # what precedes the names of the model's tensors (trainer.strategies.state)
 OWN = "own."  # what precedes the names of tensors that belong to one process alone, as its generators' states
 DTYPE_OF = {name: dtype for dtype, name in DTYPES.items()}
 
@@ -52,7 +53,8 @@ class Saved:
             raise DataError(f"{self.path} was saved by {world} processes and has no part for rank {rank}")
         nodes = json.loads((self.path / values_of(rank)).read_bytes())
         with self._open(rank) as file:  # copied: the file may be retired while they live
-            own = {key.removeprefix(OWN): file.get_tensor(key).clone() for key in file.keys() if key.startswith(OWN)}
+            names = [name for name in file.keys() if name.startswith(OWN)]  # noqa: SIM118 (a file is not a dict)
+            own = {name.removeprefix(OWN): file.get_tensor(name).clone() for name in names}
         return tree.restore(nodes, own)
 
     def fill(self, tensors: Mapping[str, Tensor]) -> None:
@@ -84,6 +86,10 @@ class Saved:
         self.fill({name: tensor})
         return tensor
 
+    def weights(self) -> "Weights":
+        """The model's tensors by name, each put together when it is asked for."""
+        return Weights(self)
+
     def _metadata(self, name: str) -> TensorStorageMetadata:
         entry, (dtype, shape) = self._index[name], self.shapes[name]
         chunks = [ChunkStorageMetadata(torch.Size(at), torch.Size(sizes)) for _, at, sizes in entry["parts"]]
@@ -97,3 +103,20 @@ class Saved:
                 yield file
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path} cannot be read: {error}") from None
+
+
+class Weights(Mapping[str, Tensor]):
+    """The tensors of the saved model, whole, on the CPU; none is held here, so the memory of one is enough."""
+
+    def __init__(self, saved: Saved):
+        self._saved = saved
+        self.shapes = {key.removeprefix(MODEL): its for key, its in saved.shapes.items() if key.startswith(MODEL)}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._saved.whole(MODEL + name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)

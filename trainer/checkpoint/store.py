@@ -157,7 +157,15 @@ class Checkpoints:
     @property
     def best(self) -> Path | None:
         """The pinned checkpoint."""
-        link = self.folder / "best"
+        return self._pointed("best")
+
+    @property
+    def latest(self) -> Path | None:
+        """The one that was saved last."""
+        return self._pointed("latest")
+
+    def _pointed(self, name: str) -> Path | None:
+        link = self.folder / name
         return self.folder / os.readlink(link) if link.exists() else None
 
     def _paths(self) -> list[Path]:

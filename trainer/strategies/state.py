@@ -42,9 +42,7 @@ def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name; a tied one stands there once."""
-    held = {
-        name_of(name): tensor for name, tensor in model.state_dict().items()
-    }  # first: it brings parts back in place
+    held = {name_of(name): tensor for name, tensor in model.state_dict().items()}  # before names: it puts parts in place
     again = {name_of(name) for name, _ in model.named_parameters(remove_duplicate=False)} - parameters(model).keys()
     return {name: tensor for name, tensor in held.items() if name not in again}
 
@@ -96,8 +94,8 @@ def _entries(saved: Saved, trained: dict[str, nn.Parameter], fused: bool | None)
         if entry != "step" and shape == p.shape:
             tensor = torch.empty_like(p, dtype=dtype, requires_grad=False)
         else:
-            counted = "cpu" if entry == "step" and not fused else p.device  # only fused kernels count steps on the device
-            tensor = torch.empty(shape, dtype=dtype, device=counted)
+            on_cpu = entry == "step" and not fused  # only fused kernels count steps on the device
+            tensor = torch.empty(shape, dtype=dtype, device="cpu" if on_cpu else p.device)
         entries.setdefault(name, {})[entry] = tensor
     return entries
 
