@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -73,6 +74,19 @@ def _publish(folder, shards, total):
         if path.name not in names:  # of the set before, or of a save that was killed
             path.unlink(missing_ok=True)
     return [folder / name for name in names]
+
+
+def write_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors as one safetensors file, aside and then in place. Raises SaveError naming it."""
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata={"format": "pt"})
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except (OSError, SafetensorError) as error:
+        aside.unlink(missing_ok=True)
+        raise SaveError(f"{path}: cannot be written ({error}); what stood there is untouched") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -32,7 +32,7 @@ CASES = {  # model, head, what the model is given, targets
 
 def build(name, head, dtype):
     fields = set(catalog.config(name).__dataclass_fields__)
-    small = {key: value for key, value in {**SMALL, "head_dim": 8, "decoder_depth": 1, "token_width": 8}.items()}
+    small = {**SMALL, "head_dim": 8, "decoder_depth": 1, "token_width": 8}
     small = {key: value for key, value in small.items() if key in fields}
     net = catalog.build(name, catalog.config(name, **small), head=head, seed=1).to(dtype).eval()
     if getattr(net, "bias", None) is not None:
