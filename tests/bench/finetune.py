@@ -31,12 +31,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from recipes import bert_glue, examples, pretrained
+import catalog
+from catalog.processors import text
 from recipes.glue import TASKS
-from recipes.options import DataOptions, ModelOptions
 from recipes.text_classification import Features, TextClassification, fields
 from trainer import optim, options
 from trainer.console import Console
+from trainer.data import sources
 from trainer.data.batches import BatchPlan
 from trainer.data.collate import Collate
 from trainer.data.loader import Loader
@@ -44,7 +45,7 @@ from trainer.data.prepare import prepare
 from trainer.loop import Trainer
 from trainer.step import to_device
 
-GLUE, LENGTH = TASKS["sst2"], 128
+GLUE, LENGTH, VOCAB = TASKS["sst2"], 128, 8000
 MODEL = {"width": 256, "depth": 4, "heads": 4, "hidden": 1024, "positions": LENGTH}
 ARMS = {  # how rows become batches, how batches become tensors
     "padded": ("padded", "padded"),
@@ -77,26 +78,25 @@ class Bench:
 
     def __init__(self, args):
         self.args = args
-        data = DataOptions(path=args.data, name=None, split_train="train", split_eval=None, columns=None, label=None)
-        found = examples.examples(data, bert_glue.table("sst2", data))
-        train = found.train.select(range(min(args.rows, len(found.train))))
-        self.model = ModelOptions(
-            name="bert", head="sequence-classification", source=None, tokenizer=None, config=MODEL
-        )
-        tokenizer, _ = pretrained.tokenizer(self.model, lambda: examples.column(train, GLUE.text), train.digest)
+        found = {
+            split: sources.read(files, columns=[*GLUE.text, "label"])
+            for split, files in sources.find(args.data).items()
+        }
+        tokenizer = text.train_wordpiece(found["train"].data[GLUE.text[0]], VOCAB)  # of all rows, as a user's is
         features = Features(tokenizer, LENGTH, GLUE.text, GLUE.labels)
-        self.train = prepare(train, features, key=features.key())
-        dev = found.evals["dev"].select(range(min(args.dev, len(found.evals["dev"]))))
-        self.dev = prepare(dev, features, key=features.key())
+        self.train, self.dev = (
+            prepare(rows.select(range(min(most, len(rows)))), features, key=features.key())
+            for rows, most in ((found["train"], args.rows), (found["validation"], args.dev))
+        )
         self.fields = tuple(fields(self.train.fields, tokenizer.pad_id, GLUE.labels))
         self.vocab = len(tokenizer)
 
     def build(self, seed, **config):
         """A new model."""
-        wanted = ModelOptions(
-            name="bert", head=self.model.head, source=None, tokenizer=None, config={**MODEL, **config}
+        shape = {"vocab": self.vocab, "labels": GLUE.labels, "problem": "single_label_classification"}
+        return catalog.build(
+            "bert", catalog.config("bert", **{**MODEL, **config, **shape}), head="sequence-classification", seed=seed
         )
-        return pretrained.model(wanted, GLUE.labels, self.vocab, seed)[0]
 
     def feed(self, arm, seed, data=None):
         """The batches of an arm; ``seed`` None: in order."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from trainer.data.cache import digest
 from trainer.data.dataset import Dataset, Ragged
 from trainer.data.packing import pack
 
@@ -19,12 +20,13 @@ class Blocks:
     """The documents of ``data`` as blocks of at most ``capacity`` tokens, the same for the same documents.
 
     lengths     int32 [n], tokens of each block
+    digest      a hash of what all blocks hold
     fields      the features that are lists; a number a document has no place in a block
     where(i)    the files and rows that block ``i`` was made of
     """
 
     def __init__(self, data: Dataset, capacity: int):
-        self.data = data
+        self.data, self.digest = data, digest(data.digest, capacity)
         self._pieces = pack(data.lengths, capacity)
         blocks = int(self._pieces.block[-1]) + 1 if len(self._pieces.block) else 0
         sizes = self._pieces.stop - self._pieces.start
