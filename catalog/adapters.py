@@ -22,14 +22,14 @@ from catalog.placement import blocks
 
 def add(
     model: nn.Module, targets: Sequence[str] = ("attn.{q,v}",), *, rank: int = 8, alpha: float = 16.0,
-    dropout: float = 0.0, base: str = "as_is", also: Sequence[str] | None = None,
+    dropout: float = 0.0, base: str = "as_is", also: Sequence[str] = (),
 ) -> list[str]:  # fmt: skip
     """Adapt every linear layer whose path ends in one of ``targets``, freeze the rest, and return the adapted paths.
 
     targets  in our words, ``*`` is one of them: ``attn.{q,v}``, ``mlp.*``, ``layers.0.attn.out``
     base     ``as_is``; ``int8`` or ``nf4``: linear layers inside of blocks hold their frozen weights in so few bits
-    also     patterns of weights that learn as a whole beside the adapters (``out.*``); ``None``: a head's own, as it is
-             new, unless it scores a vocabulary
+    also     patterns of weights that learn as a whole beside the adapters (``backbone.pool.*``); a head's own always do,
+             unless it scores a vocabulary
 
     Raises ConfigError where nothing matches, or a model is adapted already.
     """
@@ -109,18 +109,18 @@ def _ends(path: str, target: str) -> bool:
     return re.fullmatch(rf"(.*\.)?{Template(target).pattern.pattern}", path) is not None
 
 
-def _learning(model: nn.Module, also: Sequence[str] | None) -> list[str]:
+def _learning(model: nn.Module, also: Sequence[str]) -> list[str]:
     """Names of the weights that learn as a whole."""
     names = [name for name, _ in model.named_parameters()]
-    if also is None:
-        new = isinstance(model, Head) and not isinstance(model, VocabHead)
-        return [name for name in names if new and not name.startswith("backbone.")]
     for pattern in also:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(
-                f"no weight of {model.name} is called '{pattern}'; they are called as {', '.join(names[:3])}"
-            )
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in also)]
+            raise ConfigError(f"no weight of {model.name} is called '{pattern}'; they are called as {', '.join(names[:3])}")
+    own = isinstance(model, Head) and not isinstance(model, VocabHead)
+    return [
+        name
+        for name in names
+        if (own and not name.startswith("backbone.")) or any(fnmatchcase(name, pattern) for pattern in also)
+    ]
 
 
 def _changed(layer, adapt, quantise, base, rank, alpha, dropout) -> nn.Module:

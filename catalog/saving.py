@@ -10,8 +10,6 @@ from catalog import registry
 from catalog.checkpoints.plan import ties
 from catalog.checkpoints.writers import SHARD_BYTES, write_safetensors, write_text
 from catalog.errors import SaveError
-from catalog.layers.lora import Adapted
-from catalog.layers.quantised import QuantisedLinear
 
 
 def save(
@@ -64,13 +62,12 @@ def published_tensors(model, weights: Mapping[str, Tensor] | None = None) -> Ite
 
     ``weights``: these values, by our names, instead of the model's own.
     """
-    kept = [path for path, module in model.named_modules() if isinstance(module, Adapted | QuantisedLinear)]
-    if kept:
+    state, copies = (model.state_dict(), ties(model)) if weights is None else (weights, {})
+    if kept := [name for name in state if name.endswith((".lora_a", ".codes"))]:
         raise SaveError(
             f"{len(kept)} layers have adapters or quantised weights ({kept[0]}, ...). catalog.adapters.save(model, folder) "
             "writes the adapters; after catalog.adapters.merge(model) the model can be saved as a whole"
         )
-    state, copies = (model.state_dict(), ties(model)) if weights is None else (weights, {})
     away = [] if weights is not None else [name for name, tensor in state.items() if tensor.is_meta]
     if away:
         raise SaveError(

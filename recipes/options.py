@@ -33,6 +33,30 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdapterOptions:
+    """Whether all weights learn, or small matrices beside them."""
+
+    name: Literal["none", "lora"] = field(
+        metadata={
+            "help": "none: all weights learn; lora: low-rank matrices beside frozen ones (arXiv:2106.09685), and the head",
+            "option": True,
+        }
+    )
+    targets: tuple[str, ...] = field(
+        metadata={"help": "linear layers that are adapted, by the end of their names: attn.q, attn.*, mlp.{up,down}"}
+    )
+    rank: int = field(metadata={"help": "rows of an adapter's matrices", "min": 1})
+    alpha: float = field(metadata={"help": "what adapters add counts alpha / rank", "above": 0})
+    dropout: float = field(metadata={"help": "share of an adapter's input that is left out", "min": 0, "below": 1})
+    base: Literal["as_is", "int8", "nf4"] = field(
+        metadata={"help": "how frozen matrices are held: as they are, in eight bits, or in four (arXiv:2305.14314)"}
+    )
+    also: tuple[str, ...] = field(
+        metadata={"help": "patterns of further weights that learn as a whole, as backbone.pool.*; the head always does"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """Which examples."""
 

@@ -82,7 +82,9 @@ def model(options: ModelOptions, seed: int, *, vocab: int | None = None, shape: 
     folder = local_folder(options.source)
     name, head, theirs = catalog.read_config(folder)
     whole = head == options.head
-    loaded = catalog.load(folder, None if whole else "backbone", dtype=torch.float32, new=() if whole else BARE)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # what the checkpoint lacks is drawn
+        loaded = catalog.load(folder, None if whole else "backbone", dtype=torch.float32, new=() if whole else BARE)
     if whole and "labels" in shape:
         _agree(theirs.labels, shape["labels"], folder)
     dropout = {field: value for field, value in options.config.items() if field.endswith("dropout")}
@@ -94,6 +96,7 @@ def model(options: ModelOptions, seed: int, *, vocab: int | None = None, shape: 
     made = catalog.build(name, replace(theirs, **dropout, **shape), head=options.head, seed=seed)
     target, state = made if whole else made.backbone, loaded.state_dict()
     target.load_state_dict({name: state[name] for name in target.state_dict()})
+    made.loaded = loaded.loaded
     about = f"{options.source}: {describe(loaded)}" + ("" if whole else "; new head")
     return made, about + (f"; its own {', '.join(unused)}, not model.config's" if unused else "")
 

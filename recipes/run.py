@@ -8,6 +8,7 @@ from typing import Any
 
 import catalog
 from catalog.saving import describe
+from recipes import adapters
 from recipes.prepared import describe_data
 from trainer.console import Console
 from trainer.lines import parameters
@@ -29,7 +30,10 @@ def run(config: Any, console: Console | None = None) -> float | None:
     made = recipe.prepare(config, lambda line: console.say("data", line))
     if config.memory.loss_chunk is not None:
         catalog.chunk_loss(made.model, config.memory.loss_chunk)
+    adapted = adapters.add(made.model, config.adapter, config.strategy.name, config.seed)
     console.say("model", f"{made.model.name} with {made.model.head}, {parameters(made.model)}   {made.weights}")
+    if adapted:
+        console.say("adapt", adapted)
     console.say("data", describe_data(made))
     console.say("task", f"{config.task}: {made.about}")
     trainer = Trainer(
@@ -40,9 +44,13 @@ def run(config: Any, console: Console | None = None) -> float | None:
     if processes.rank() == 0 and not (target / "config.json").exists():  # one that is there may be of another run
         describe(made.model, target, made.processor)  # what recipes.export needs while this one goes on
     result = trainer.fit(resume=config.resume is not None)
-    step, weights = trainer.best_weights()
-    if processes.rank() == 0:
-        catalog.save(made.model, target, processor=made.processor, weights=weights)
+    if adapted:
+        step = adapters.finish(trainer, made, folder, config.model.source)
+        console.say("saved", f"{folder / 'adapter'}   the adapters alone, in peft's format")
+    else:
+        step, weights = trainer.best_weights()
+        if processes.rank() == 0:
+            catalog.save(made.model, target, processor=made.processor, weights=weights)
     which = "the last model" if step is None else f"the best model (step {step:,})"
     console.say("saved", f"{target}   {which} with its tokenizer, in the published layout")
     console.say("use", made.use.format(folder=target))

@@ -30,11 +30,10 @@ class BatchOptions:
 class OptimOptions:
     """The optimizer."""
 
-    name: Literal["adamw", "adam", "sgd", "adafactor", "adamw8bit"] = field(
+    name: Literal["adamw", "adam", "sgd", "adafactor"] = field(
         metadata={
             "help": "adamw: decoupled weight decay (arXiv:1711.05101); adam: decay as part of the gradient "
-            "(arXiv:1412.6980); sgd: with momentum; adafactor: one average a row and a column (arXiv:1804.04235); "
-            "adamw8bit: AdamW with its averages in eight bits (arXiv:2110.02861), through torchao",
+            "(arXiv:1412.6980); sgd: with momentum; adafactor: one average a row and a column (arXiv:1804.04235)",
             "option": True,
         }
     )

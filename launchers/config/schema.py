@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launchers.options import LauncherOptions
-from recipes.options import DataOptions, ModelOptions, Scale
+from recipes.options import AdapterOptions, DataOptions, ModelOptions, Scale
 from recipes.task_options import OPTIONS
 from trainer.options import (
     BatchOptions,
@@ -35,6 +35,7 @@ class Config:
     run_dir: str = field(metadata={"help": "folder of the run; {recipe} {task} {id} are filled in"})
     resume: str | None = field(metadata={"help": "id or folder of a run to continue"})
     model: ModelOptions
+    adapter: AdapterOptions
     data: DataOptions
     options: dict[str, Any] = field(metadata={"help": "what only this recipe can be told, as options.mask=0.2"})
     batch: BatchOptions
@@ -50,7 +51,9 @@ class Config:
     checkpoint: CheckpointOptions
 
 
-GROUPS = ("recipe", "model", "data", "batch", "optim", "schedule", "precision", "strategy", "tracker", "launcher")
+GROUPS = (
+    "recipe", "model", "adapter", "data", "batch", "optim", "schedule", "precision", "strategy", "tracker", "launcher"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_what_learns_as_a_whole_can_be_named_and_a_vocabulary_stays():
     named = bert()
     adapters.add(named, also=["backbone.pool.*"])
     whole = {name for name, p in named.named_parameters() if p.requires_grad and "lora_" not in name}
-    assert whole == {"backbone.pool.dense.weight", "backbone.pool.dense.bias"}
+    assert whole == {"backbone.pool.dense.weight", "backbone.pool.dense.bias", "out.weight", "out.bias"}
 
 
 def test_dropout_is_of_what_the_adapter_is_given():
