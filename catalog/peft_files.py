@@ -176,7 +176,8 @@ def _parted(model, step: Step, a: Tensor, b: Tensor, scale: float) -> dict[str, 
         return {_path(step.ours[0]): (a, b, scale * a.shape[0])}
     found = {}
     for name, rows in zip(step.ours, step.op.load([b.t() if _turns(step.op) else b], model.config)):
-        used = rows.abs().sum(0) > 0  # columns of a neighbour's adapter are zero here
+        # columns of a neighbour's adapter are zero here; where all are, nothing was learnt yet, of any part
+        used = rows.abs().sum(0) > 0 if b.any() else rows.new_ones(rows.shape[1], dtype=torch.bool)
         if used.any():
             found[_path(name)] = (a[used], rows[:, used], scale * int(used.sum()))
     return found

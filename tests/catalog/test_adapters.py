@@ -172,3 +172,13 @@ def test_refusals(tmp_path):
     (folder / "adapter_config.json").write_text(json.dumps({**settings, "use_dora": True}))
     with pytest.raises(LoadError, match="DoRA"):
         adapters.load(bert(), folder)
+
+
+def test_adapters_that_learnt_nothing_are_read_back(tmp_path):
+    base = Golden(FOLDER / "gpt2" / "GPT2LMHeadModel.json").write(tmp_path / "base")
+    model = catalog.load(base)
+    adapters.add(model, rank=2)
+    again = adapters.load(catalog.load(base), adapters.save(model, tmp_path / "adapter"))
+    assert {path.rpartition(".")[2] for path in adapters.adapted(again)} == {"q", "k", "v"}
+    with torch.no_grad():
+        assert torch.equal(again(IDS % 20).logits, model(IDS % 20).logits)
