@@ -12,7 +12,8 @@ import catalog
 from catalog.building import skeleton
 from catalog.errors import CatalogError
 from trainer.checkpoint.export import find
-from trainer.errors import TrainerError
+from trainer.errors import DataError, TrainerError
+from trainer.strategies.state import tensors
 
 
 def export(source: Path, folder: Path, shard_bytes: int = 5_000_000_000) -> str:
@@ -24,7 +25,13 @@ def export(source: Path, folder: Path, shard_bytes: int = 5_000_000_000) -> str:
     saved = find(source)
     described = saved.path.parent.parent / "model"
     name, head, config = catalog.read_config(described)
-    catalog.save(skeleton(name, config, head), folder, weights=saved.weights(), shard_bytes=shard_bytes)
+    model, weights = skeleton(name, config, head), saved.weights()
+    if differ := sorted(tensors(model).keys() ^ weights.keys()):
+        raise DataError(
+            f"{saved.path} does not hold a plain {name}: {len(differ)} tensors differ ({differ[0]}, ...)\n   "
+            f"with adapters, let the run end: python train.py resume={described.parent}"
+        )
+    catalog.save(model, folder, weights=weights, shard_bytes=shard_bytes)
     for file in described.iterdir():  # the processor's
         if file.is_file() and file.name != "config.json" and not file.name.startswith((".", "model")):
             shutil.copyfile(file, folder / file.name)

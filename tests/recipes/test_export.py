@@ -76,6 +76,14 @@ def test_nothing_whole_is_said(tmp_path, capsys, command):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_not_the_model_that_was_described_is_refused(tmp_path, capsys):
+    saved(tmp_path / "run", gpt2(depth=3))
+    describe(gpt2(), tmp_path / "run" / "model")
+    assert main([str(tmp_path / "run"), str(tmp_path / "out")]) == 3
+    assert "16 tensors differ (backbone.layers.2.attn.k.bias, ...)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 PROGRAM = """
 import json, sys
 from pathlib import Path

@@ -13,8 +13,8 @@ from trainer.checkpoint.store import Checkpoints
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-def options():
-    return training.config(epochs=2, log_every=3, eval_every=4, save_every=3)
+def options(background):
+    return training.config(epochs=2, log_every=3, eval_every=4, save_every=3, background=background)
 
 
 class Killer:
@@ -38,14 +38,14 @@ class Killer:
         return counted
 
 
-def trainer(folder, killer=None):
+def trainer(folder, killer=None, background=False):
     task = training.Task(weight=0.5)
     if killer is not None:
         task.terms = killer.around(task.terms)
-    return training.trainer(folder, task=task, options=options())
+    return training.trainer(folder, task=task, options=options(background))
 
 
-def killed_at(instant, folder, resume):
+def killed_at(instant, folder, resume, background=False):
     """Train in a child until that instant; whether it was killed there (else it came to the end)."""
     if (child := os.fork()) == 0:
         killer = Killer(instant)
@@ -57,7 +57,7 @@ def killed_at(instant, folder, resume):
         ):
             setattr(module, name, killer.around(getattr(module, name)))
         try:
-            trainer(folder, killer).fit(resume=resume)
+            trainer(folder, killer, background).fit(resume=resume)
             os._exit(0)
         except BaseException:
             os._exit(1)
@@ -79,9 +79,10 @@ def finish(folder):
     return resumed.model.state_dict() | {"draw": torch.rand(3)}
 
 
+@pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize("instant", [*range(4, 180, 11)])
-def test_the_resumed_run_ends_as_the_one_that_was_never_killed(tmp_path, expected, instant):
-    assert killed_at(instant, tmp_path, resume=False)
+def test_the_resumed_run_ends_as_the_one_that_was_never_killed(tmp_path, expected, instant, background):
+    assert killed_at(instant, tmp_path, False, background)
     found = finish(tmp_path)
     assert all(torch.equal(expected[name], tensor) for name, tensor in found.items())
 

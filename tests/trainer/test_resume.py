@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
 from tests.support import training
+from trainer.checkpoint import files
 from trainer.checkpoint.store import Checkpoints
-from trainer.errors import DataError, OptionError, Stopped
+from trainer.errors import DataError, DiskError, OptionError, Stopped
 from trainer.journal import Journal
 from trainer.ledger import Ledger
 from trainer.progress import Progress
@@ -89,6 +91,51 @@ def test_a_run_stopped_at_a_step_goes_on_as_if_nothing_had_been(tmp_path, whole,
         whole_result.best_step,
     )
     assert compared(logged(tmp_path)) == compared(log)
+
+
+@pytest.mark.parametrize("step", [4, 5, 6, 10])
+def test_saved_in_the_background_it_goes_on_the_same(tmp_path, whole, step, monkeypatch):
+    """Slow enough that a save is still under way when steps, the next save and the signal come."""
+    write = files.write
+
+    def slow(path, chunks):
+        time.sleep(0.02)
+        return write(path, chunks)
+
+    monkeypatch.setattr(files, "write", slow)
+    background = training.config(
+        epochs=2, log_every=3, eval_every=4, save_every=5, patience=9, dtype="fp32", background=True
+    )
+    with pytest.raises(Stopped, match=f"SIGTERM: saved step {step + 1} of 14"):
+        training.trainer(tmp_path, options=background, feed=feed(at_step(step, send()))).fit()
+    resumed = training.trainer(tmp_path, options=background, net=training.model(seed=77))
+    resumed.fit(resume=True)
+    assert_same(final(resumed), whole[0])
+    assert compared(logged(tmp_path)) == compared(whole[2])
+    saves = logged(tmp_path, "save")
+    assert {(e["step"], e["path"].rpartition("step_")[2]) for e in saves} == {
+        (e["step"], str(e["step"])) for e in saves
+    }
+    assert any(e["written"] > e["seconds"] for e in saves if e["reason"] in ("planned", "best"))
+    assert Checkpoints(tmp_path / "checkpoints").newest_valid()[1] == []
+
+
+def test_a_full_disk_in_the_background_ends_the_run_and_what_was_there_resumes(tmp_path, whole, monkeypatch):
+    write = files.write
+
+    def full(path, chunks):
+        if path.parent.name == "step_10.tmp":
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, chunks)
+
+    monkeypatch.setattr(files, "write", full)
+    background = training.config(epochs=2, log_every=3, eval_every=4, save_every=5, patience=9, background=True)
+    with pytest.raises(DiskError, match=r"cannot save step_10: .*No space left.*last good.*\n.*train.py resume=x"):
+        training.trainer(tmp_path, options=background).fit()
+    monkeypatch.undo()
+    resumed = training.trainer(tmp_path, options=background)
+    resumed.fit(resume=True)
+    assert_same(final(resumed), whole[0])
 
 
 def compared(log):

@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trainer.checkpoint import files
 from trainer.checkpoint.files import DTYPES
 from trainer.checkpoint.store import Checkpoints
 from trainer.checkpoint.tree import flatten, restore
@@ -58,6 +59,15 @@ def test_tree_round_trip(state):
 def test_disk_round_trip(tmp_path_factory, state):
     store = Checkpoints(tmp_path_factory.mktemp("run"))
     assert same(Checkpoints(store.folder).load(store.save(1, state)).values(), state)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_dtype_is_filled_in(tmp_path, dtype):
+    bits = torch.randint(0, 2 if dtype is torch.bool else 256, (5, dtype.itemsize), dtype=torch.uint8)
+    tensor = bits.view(dtype) if dtype.itemsize > 1 else bits.reshape(5).view(dtype)
+    store = Checkpoints(tmp_path)
+    found = store.load(store.save(0, {}, {"x": tensor})).whole("x")
+    assert found.dtype == dtype and torch.equal(found.view(torch.uint8), tensor.view(torch.uint8))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -215,8 +225,6 @@ def test_one_rank_that_cannot_write_stops_all(tmp_path, monkeypatch):
     ranks = Ranks(2)
     stores = [Checkpoints(tmp_path, rank=rank, gather=ranks.gather(rank)) for rank in range(2)]
     ranks.run(lambda rank: stores[rank].save(1, {"rank": rank}))
-    from trainer.checkpoint import files
-
     real = files.write
 
     def full(path, chunks):
@@ -229,3 +237,73 @@ def test_one_rank_that_cannot_write_stops_all(tmp_path, monkeypatch):
     assert all(isinstance(error, DiskError) for error in errors)
     assert "another rank" in str(errors[0]) and "No space left on device" in str(errors[1])
     assert steps(tmp_path) == [1] and not list(tmp_path.glob("*.tmp"))
+
+
+def slowed(monkeypatch, gate, fails=()):
+    """Writing waits for ``gate``; of the steps in ``fails`` the disk is full."""
+    real = files.write
+
+    def write(path, chunks):
+        assert gate.wait(30)
+        if path.parent.stem in fails and path.name == "rank_0.safetensors":
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, chunks)
+
+    monkeypatch.setattr(files, "write", write)
+
+
+def test_what_is_saved_in_the_background_is_what_stood_there_at_the_call(tmp_path, monkeypatch):
+    gate = threading.Event()
+    slowed(monkeypatch, gate)
+    store, weights, own = Checkpoints(tmp_path), {"model.w": torch.arange(4.0)}, torch.zeros(3)
+    path = store.save(1, {"draws": own}, weights, wait=False)
+    weights["model.w"].mul_(-1)
+    own.add_(1)
+    assert not path.exists(), "it is not written yet"
+    gate.set()
+    store.finish()
+    saved = store.load(path)
+    assert saved.whole("model.w").tolist() == [0, 1, 2, 3] and saved.values()["draws"].tolist() == [0, 0, 0]
+    second = store.save(2, {}, weights, wait=False)  # the memory of the first copy, used again
+    weights["model.w"].zero_()
+    store.finish()
+    assert store.load(second).whole("model.w").tolist() == [0, -1, -2, -3]
+
+
+def test_one_save_is_under_way_at_most(tmp_path, monkeypatch):
+    gate = threading.Event()
+    slowed(monkeypatch, gate)
+    store = Checkpoints(tmp_path)
+    store.save(1, {}, {"model.w": torch.zeros(2)}, wait=False)
+    threading.Timer(0.2, gate.set).start()
+    store.save(2, {}, {"model.w": torch.zeros(2)})
+    assert steps(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize("ask", ["save", "finish", "load", "newest_valid"])
+def test_a_failure_in_the_background_is_raised_once_at_the_next_call(tmp_path, monkeypatch, ask):
+    gate = threading.Event()
+    gate.set()
+    slowed(monkeypatch, gate, fails=["step_2"])
+    store = Checkpoints(tmp_path)
+    good = store.save(1, {"step": 1})
+    store.save(2, {"step": 2}, pin=True, wait=False)
+    calls = {
+        "save": lambda: store.save(3, {}), "finish": store.finish,
+        "load": lambda: store.load(good), "newest_valid": store.newest_valid,
+    }  # fmt: skip
+    with pytest.raises(DiskError, match=r"cannot save step_2: .*No space left on device.*The last good.*step_1"):
+        calls[ask]()
+    store.finish()
+    assert store.newest_valid() == (good, []) and store.best is None
+    assert store.save(3, {}).exists()
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.text("abc.", min_size=1), tensors, max_size=5))
+def test_tensors_round_trip(tmp_path_factory, table):
+    """Those that processes divide; one has them whole."""
+    store = Checkpoints(tmp_path_factory.mktemp("run"))
+    saved = store.load(store.save(1, {}, table))
+    assert {name: (t.dtype, t.shape) for name, t in table.items()} == dict(saved.shapes)
+    assert all(same(saved.whole(name), tensor) for name, tensor in table.items())
