@@ -87,7 +87,9 @@ def examples(options: DataOptions, table: Table) -> Examples:
         evals = {name: _read(found, split, folder, table, options) for name, split in splits.items()}
         return Examples(train, evals, about)
     train, held = hold_out(train, folder, table.ordered)
-    return Examples(train, {"dev": held}, f"{about}, {'the last' if table.ordered else 'a'} tenth of train held out as dev")
+    return Examples(
+        train, {"dev": held}, f"{about}, {'the last' if table.ordered else 'a'} tenth of train held out as dev"
+    )
 
 
 def hold_out(rows: Rows, where: Path | str, ordered: bool = False) -> tuple[Rows, Rows]:

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,13 @@ from torchmetrics import Metric
 from trainer.task import Batch, TermLike
 
 ALONE = {"sync_on_compute": False}  # of torchmetrics: the trainer joins what processes have seen
+
+
+class Judged(NamedTuple):
+    """What a model said of a batch, and the parts of its loss: the output of a task whose metrics need both."""
+
+    output: Any
+    terms: Mapping[str, TermLike]
 
 
 class Scores:
@@ -99,16 +106,16 @@ class Answers:
 class Likelihood:
     """What follows from the loss itself: ``figures(means)`` of the mean of each of its terms over all real targets.
 
-    ``update`` takes the terms as the task's output. Sums are in float64, so that the means are those of the whole set.
+    The task's output is ``Judged``. Sums are in float64, so that the means are those of the whole set.
     """
 
     def __init__(self, figures: Callable[[Mapping[str, float]], Mapping[str, float]]):
         self.figures = figures
         self.sums: dict[str, tuple[float, float]] = {}
 
-    def update(self, output: Mapping[str, TermLike], batch: Batch) -> None:
+    def update(self, output: Judged, batch: Batch) -> None:
         """Add the terms of one batch."""
-        for name, term in output.items():
+        for name, term in output.terms.items():
             total, count = self.sums.get(name, (0.0, 0.0))
             self.sums[name] = (total + float(term.total.double()), count + float(term.count))
 

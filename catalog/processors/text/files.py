@@ -21,6 +21,7 @@ from catalog.processors.text.settings import (
     ENGINE,
     GENERIC,
     SPECIAL_MAP,
+    TEMPLATE,
     added_tokens,
     class_of_model,
     read_object,
@@ -32,7 +33,7 @@ from catalog.processors.text.tokenizer import Tokenizer
 from catalog.processors.text.traits import ROLES
 from catalog.processors.text.vocabularies import Source
 
-WRITTEN = (CONFIG, SPECIAL_MAP, ADDED, ENGINE, "config.json")  # made anew by save, or not of the tokenizer
+WRITTEN = (CONFIG, SPECIAL_MAP, ADDED, ENGINE, TEMPLATE, "config.json")  # made anew by save, or not of the tokenizer
 
 
 def load(folder, name: str | None = None, options: dict | None = None) -> Tokenizer:
@@ -134,7 +135,8 @@ def save(tokenizer: Tokenizer, folder) -> None:
     flags = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
     added = {tokenizer.vocabulary_id(token.content): token for token in engine.get_added_tokens_decoder().values()}
     more = {"additional_special_tokens": list(traits.more_special)} if traits.more_special else {}
-    settings = traits.special | more | traits.options | {
+    template = {} if traits.chat_template is None else {"chat_template": traits.chat_template}
+    settings = traits.special | more | traits.options | template | {
         "tokenizer_class": traits.name,
         "model_max_length": traits.max_length,
         "model_input_names": list(traits.inputs),

@@ -8,8 +8,8 @@ from catalog.processors.text.family import TYPED, Family
 from catalog.processors.text.traits import ROLES, Traits
 from catalog.processors.text.vocabularies import Source, check_ids
 
-CONFIG, SPECIAL_MAP, ADDED, ENGINE = (
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json",
+CONFIG, SPECIAL_MAP, ADDED, ENGINE, TEMPLATE = (
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json", "chat_template.jinja",
 )  # fmt: skip
 GENERIC = "PreTrainedTokenizer"  # published name of a tokenizer that is described by its tokenizer.json alone
 NO_LIMIT = 10**18  # published files write 1e30 for "no limit"
@@ -88,9 +88,23 @@ def read_traits(source: Source, settings: dict, name: str, page: Family, options
         more_special=tuple(content(token, source, "additional_special_tokens") for token in more),
         options=options,
         max_length=int(limit) if limit is not None and limit < NO_LIMIT else None,
+        chat_template=read_template(source, settings),
         tidy=said.get("clean_up_tokenization_spaces", page.tidy),
         **sides,
     )
+
+
+def read_template(source: Source, settings: dict) -> str | None:
+    """The chat template: a file of its own, or in the settings, where of several the one called default is taken."""
+    if source.find(TEMPLATE):
+        return source.text(TEMPLATE)[1]
+    found = value_of(settings, "chat_template", (str, list), source)
+    if isinstance(found, list):
+        named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+        found = named.get("default")
+        if not isinstance(found, str):
+            raise ProcessorError(f"{source.path(CONFIG)}: of its chat templates none is called 'default'")
+    return found
 
 
 def content(token, source: Source, role: str) -> str:

@@ -119,6 +119,21 @@ class Tokenizer:
         encoding = self._encode([text], None if pair is None else [pair], special_tokens=special_tokens)[0]
         return [self.token_of(i) for i in self._ids_of(encoding)]
 
+    def chat(self, messages, *, answer=True) -> str:
+        """A conversation, a list of ``{"role": ..., "content": ...}``, as the published template writes it.
+
+        ``answer``: it ends where the next answer begins. The text holds its special tokens: encode it with
+        ``special_tokens=False``. Raises ProcessorError where there is no template, or it refuses the conversation.
+        """
+        from catalog.processors.text.chat import render
+
+        if self.traits.chat_template is None:
+            raise ProcessorError(
+                f"this {self.traits.name} has no chat template; give one: having(chat_template=...), or take the tokenizer of "
+                "a model that was trained on conversations"
+            )
+        return render(self.traits.chat_template, messages, self.traits.special, answer=answer)
+
     def _encode(self, texts, pairs=None, *, fast=False, special_tokens=True, **cut):
         """Encodings of the rows, cut as ``max_length``, ``truncation`` and ``stride`` say."""
         texts, pairs = list(texts), None if pairs is None else list(pairs)

@@ -20,6 +20,7 @@ class Traits:
     pad_type: int = 0  # token type of padding
     tidy: bool = True  # published as clean_up_tokenization_spaces: no blank before punctuation when decoding
     options: dict = field(default_factory=dict)  # constructor arguments of the published class
+    chat_template: str | None = None  # how a conversation is written (see chat.py)
 
 
 class Ids(NamedTuple):
