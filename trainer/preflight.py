@@ -157,7 +157,7 @@ def leaks(model: nn.Module, task: Task, batch: Batch, strategy: Strategy) -> boo
 
     ``None`` where that cannot be told: a batch of one row, or an answer that does not depend on the order of tokens.
     """
-    rows = len(batch["rows"])
+    rows = min(strategy.gather(len(batch["rows"])))  # of the process with fewest: all compute, or none
     if rows < 2 or "input_ids" not in batch:
         return None
     with aside(model, strategy.device), strategy.precision.autocast():
