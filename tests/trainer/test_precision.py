@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tests.support import training
-from trainer import formats
-from trainer.errors import DeviceError
+from trainer import formats, precision
+from trainer.errors import DeviceError, OptionError
 from trainer.precision import Precision
 
 CPU = torch.device("cpu")
@@ -77,3 +77,31 @@ def test_the_line_of_the_console():
     assert formats.line(found, "bf16_pure") == (
         "weights bfloat16 2.0 KiB + float32 16 B   gradients bfloat16 2.0 KiB   computed in bf16_pure"
     )
+
+
+def test_fp8_without_its_library_names_the_extra(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(precision.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r"(?s)needs torchao.*trivium\[lowbit\].*precision.dtype=bf16"):
+        Precision("fp8", torch.device("cuda"))
+
+
+def test_fp8_is_for_large_layers_and_keeps_names_and_weights(monkeypatch):
+    pytest.importorskip("torchao")
+    monkeypatch.setattr(precision, "_require_fp8", lambda device: None)  # torchao computes it on a CPU too, slowly
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Linear(32, 64), nn.Linear(64, 32), nn.Linear(32, 5))
+    net, plain = nn.ModuleDict({"block": block, "out": nn.Linear(32, 16)}), nn.Sequential(block[0], block[1])
+    x = torch.randn(16, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        want = plain(x)
+    before, fp8 = dict(net.named_parameters()), Precision("fp8", CPU)
+    fp8.convert(net)
+    kinds = {path: type(m).__name__ for path, m in net.named_modules() if isinstance(m, nn.Linear)}
+    assert kinds == {"block.0": "Float8Linear", "block.1": "Float8Linear", "block.2": "Linear", "out": "Linear"}
+    assert all(p is before[name] and p.dtype == torch.float32 for name, p in net.named_parameters())
+    with fp8.autocast():
+        got = net["block"][1](net["block"][0](x))
+    got.float().square().sum().backward()
+    assert got.dtype == torch.bfloat16 and 0 < (got - want).float().norm() < 0.1 * want.float().norm()
+    assert before["block.0.weight"].grad.dtype == torch.float32
