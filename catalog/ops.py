@@ -1,12 +1,15 @@
 """What stands between a published tensor and ours when it is not a mere rename.
 
 An op works on lists of tensors and inverts: ``load(published, config) -> ours`` and ``save(ours, config) -> published``.
+Where a part of one of ours is a part of one published tensor, ``where`` says which, so that no more than it is read.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Box = tuple[slice, ...]  # a part of a tensor: from where to where along each axis
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,11 @@ class Transpose:
         return [t.t().contiguous() if t.dim() == 2 else t for t in tensors]
 
     save = load
+
+    def where(self, index: int, box: Box, shapes: list[tuple[int, ...]], config) -> tuple[int, Box, bool]:
+        """Of our tensor number ``index`` the part ``box`` -> (number of the published tensor, the part of it, whether it
+        lies the other way round); ``shapes`` are the published ones."""
+        return index, box[::-1], len(box) == 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,14 @@ class Split:
         """Ours -> published."""
         fused = [torch.cat(tensors)]
         return Transpose().load(fused, config) if self.transpose else fused
+
+    def where(self, index, box, shapes, config):
+        """See :meth:`Transpose.where`."""
+        turned = self.transpose and len(box) == 2
+        sizes = self.sizes(config) if self.sizes else shapes[0][-1 if turned else 0] // self.parts
+        start = sum(sizes[:index]) if isinstance(sizes, list | tuple) else index * sizes
+        box = (slice(start + box[0].start, start + box[0].stop), *box[1:])
+        return 0, box[::-1] if turned else box, turned
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Only weights are read: safetensors, and PyTorch's ``.bin`` through ``torch.load(
 checkpoint is ever run.
 """
 
+import itertools
 import json
 import math
 import mmap
@@ -36,8 +37,8 @@ class Reader(Protocol):
     def dtype(self, name: str) -> torch.dtype:
         """The file's type of one tensor."""
 
-    def read(self, name: str) -> Tensor:
-        """One tensor, in the file's own type."""
+    def read(self, name: str, box: tuple[slice, ...] | None = None) -> Tensor:
+        """One tensor, or the part ``box`` of it, in the file's own type."""
 
 
 _TYPES = {
@@ -56,6 +57,7 @@ class SafetensorsReader:
 
     def __init__(self, path: Path, files: list[Path]):
         self.path, self._homes, self._entries = path, {}, {}
+        self.bytes = 0  # of weights, read so far
         for file in files:
             try:
                 with safe_open(file, framework="pt"):  # checks lengths, types, shapes and that nothing overlaps
@@ -78,17 +80,43 @@ class SafetensorsReader:
     def dtype(self, name):
         return _TYPES[self._entries[name]["dtype"]]
 
-    def read(self, name):
-        opened, file, start = self._homes[name]
-        tensor = _memory(self._entries[name]["shape"], self.dtype(name))
+    def read(self, name, box=None):
+        shape = self._entries[name]["shape"]
+        box = tuple(slice(0, size) for size in shape) if box is None else box
+        tensor = _memory([s.stop - s.start for s in box], self.dtype(name))
         left = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
-        opened.seek(start + self._entries[name]["data_offsets"][0])
-        while left:  # one call reads at most 2 GiB
-            count = opened.readinto(left)
+        for start, size in _runs(shape, box, tensor.element_size()):
+            self._read(name, start, left[:size])
+            left = left[size:]
+        self.bytes += tensor.nbytes
+        return tensor
+
+    def _read(self, name, at, into):
+        opened, file, start = self._homes[name]
+        opened.seek(start + self._entries[name]["data_offsets"][0] + at)
+        while into:  # one call reads at most 2 GiB
+            count = opened.readinto(into)
             if not count:
                 raise LoadError(f"{file}: ends within {name}; it was cut off while it was read")
-            left = left[count:]
-        return tensor
+            into = into[count:]
+
+
+def _runs(shape, box, width):
+    """(offset, size) in bytes of each stretch of a file that a part of a tensor consists of, elements of ``width`` bytes."""
+    whole = len(shape)  # the axes from here on are taken whole, so that what is before them lies in one piece
+    while whole and box[whole - 1] == slice(0, shape[whole - 1]):
+        whole -= 1
+    inner = math.prod(shape[whole:]) * width
+    if not whole:
+        return [(0, inner)]
+    size = (box[whole - 1].stop - box[whole - 1].start) * inner
+    found = []
+    for index in itertools.product(*(range(s.start, s.stop) for s in box[: whole - 1])):
+        at = 0
+        for i, n in zip((*index, box[whole - 1].start), shape):
+            at = at * n + i
+        found.append((at * inner, size))
+    return found if size else []
 
 
 def _memory(shape, dtype):
@@ -113,7 +141,9 @@ class BinReader:
     def dtype(self, name):
         return self._tensors[name].dtype
 
-    def read(self, name):
+    def read(self, name, box=None):
+        if box is not None:
+            return self._tensors[name][box].clone()
         return self._tensors.pop(name)  # given away, so that what is read twice over is never held twice
 
 
@@ -154,8 +184,8 @@ class ArrayReader:
     def dtype(self, name):
         return getattr(torch, self._arrays[name].dtype.name)
 
-    def read(self, name):
-        array = np.array(self._arrays[name], order="C")
+    def read(self, name, box=None):
+        array = np.array(self._arrays[name] if box is None else self._arrays[name][box], order="C")
         if array.dtype.name == "bfloat16":
             return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
         return torch.from_numpy(array.copy())

@@ -18,7 +18,11 @@ class Several(Single):
     ``pp`` group compute the same share.
     """
 
-    together = ("replicas", "data", "shard")  # the dimensions of the mesh along which processes have shares of their own
+    together = (
+        "replicas",
+        "data",
+        "shard",
+    )  # the dimensions of the mesh along which processes have shares of their own
 
     def __init__(self, options: StrategyOptions, device: torch.device, precision: Precision):
         super().__init__(options, device, precision)

@@ -65,9 +65,7 @@ class Sharded(Several):
         added = self.precision.reduce or (torch.float32 if gathered else None)
         policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=added, cast_forward_inputs=False)
         offload = CPUOffloadPolicy(pin_memory=self.device.type == "cuda") if self.options.offload else OffloadPolicy()
-        fully_shard(
-            module, mesh=self.owners(), mp_policy=policy, offload_policy=offload, reshard_after_forward=reshard
-        )
+        fully_shard(module, mesh=self.owners(), mp_policy=policy, offload_policy=offload, reshard_after_forward=reshard)
         module.set_gradient_divide_factor(1.0)  # of this module alone: gradients are shares of one sum
         module.set_force_sum_reduction_for_comms(True)
 
