@@ -24,6 +24,7 @@ from trainer.errors import OptionError
 from trainer.strategies import draws
 from trainer.strategies.base import Fill
 from trainer.strategies.collectives import Gathered, Traded
+from trainer.strategies.mesh import divisors
 from trainer.strategies.sharded import Sharded
 
 ALONG = ("positions", "memory_positions")  # what a stack is told token by token beside the tokens themselves
@@ -115,10 +116,9 @@ def check(model: nn.Module, cp: int) -> None:
             f"strategy=cp finds no sequences to divide in {title}: no stack 'layers' of blocks with attention\n"
             "   choose strategy=fsdp for this model"
         )
+    legal = divisors(math.gcd(*found.values()))
     for name, heads in found.items():
         if heads % cp:
-            most = math.gcd(*found.values())
-            legal = [n for n in range(1, most + 1) if most % n == 0]
             raise OptionError(
                 f"strategy.cp={cp} does not divide {title}: {name} has {heads} heads; legal: "
                 f"cp={','.join(map(str, legal))}\n   the nearest is strategy.cp={min(legal, key=lambda n: abs(n - cp))}"

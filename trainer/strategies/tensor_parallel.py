@@ -25,10 +25,10 @@ from torch.distributed.tensor import DTensor, Shard
 from torch.nn import functional as F
 
 from trainer.errors import OptionError
-from trainer.precision import Precision
 from trainer.strategies import draws
 from trainer.strategies.base import Fill
 from trainer.strategies.collectives import Copied, Cut, Joined, Summed
+from trainer.strategies.mesh import divisors
 from trainer.strategies.several import Several
 from trainer.strategies.sharded import Sharded
 
@@ -38,29 +38,27 @@ TABLES = (".embed.tokens", ".embed")  # how the name of a token table ends
 
 def check(model: nn.Module, tp: int) -> None:
     """Raise :class:`OptionError` where ``model`` cannot be divided among ``tp`` processes, with the nearest legal number."""
-    counts: dict[str, int] = {}
-    found = list(parts(model))
+    title, heads, found = getattr(model, "name", type(model).__name__), {}, list(parts(model))
+    if not found:
+        raise OptionError(
+            f"tensor parallelism finds nothing to divide in {title}: no attention or MLP of the usual parts\n"
+            "   choose strategy=fsdp for this model"
+        )
     for name, module in found:
         if extra := _unknown(module):
             raise OptionError(
-                f"strategy.tp cannot divide '{name}' ({type(module).__name__}): its plan has no rule for '{extra}' in it\n"
-                "   choose strategy=fsdp for this model"
+                f"tensor parallelism cannot divide {name}.{extra} of {title}: its plan knows plain matrices q, k, v, out, up, "
+                "gate and down, and a bias a head\n   choose strategy=fsdp for this model"
             )
         if hasattr(module, "q"):
-            counts[f"{name}: heads"] = module.q.out_features // module.head_dim
-            counts[f"{name}: key/value heads"] = module.k.out_features // module.head_dim
-    if not found:
-        raise OptionError(
-            f"strategy.tp finds nothing to divide in {_title(model)}: no attention or MLP of the usual parts\n"
-            "   choose strategy=fsdp for this model"
-        )
-    for what, count in counts.items():
+            heads[f"{name}: heads"] = module.q.out_features // module.head_dim
+            heads[f"{name}: key/value heads"] = module.k.out_features // module.head_dim
+    legal = divisors(math.gcd(*heads.values())) if heads else [tp]
+    for what, count in heads.items():
         if count % tp:
-            most = math.gcd(*counts.values())
-            legal = [n for n in range(1, most + 1) if most % n == 0]
             raise OptionError(
-                f"strategy.tp={tp} does not divide {_title(model)}: {what} {count}; legal: "
-                f"tp={','.join(map(str, legal))}\n   the nearest is strategy.tp={min(legal, key=lambda n: abs(n - tp))}"
+                f"strategy.tp={tp} does not divide {title}, {what}: {count}; legal: tp={','.join(map(str, legal))}\n"
+                f"   the nearest is strategy.tp={min(legal, key=lambda n: abs(n - tp))}"
             )
 
 
@@ -177,20 +175,19 @@ def _drops(module: nn.Module) -> bool:
 
 
 def _unknown(module: nn.Module) -> str | None:
-    """A parameter of an attention or MLP that the plan has no rule for; a bias is cut to its heads where it is used."""
-    known = (*ROWS, *COLUMNS, "bias")
-    return next((name for name, _ in module.named_parameters() if name.split(".")[0] not in known), None)
-
-
-def _title(model: nn.Module) -> str:
-    return f"{getattr(model, 'name', type(model).__name__)}"
+    """A part of an attention or MLP that the plan has no rule for; a bias is cut to its heads where it is used."""
+    for name, part in module.named_children():
+        if name in ROWS + COLUMNS and type(part) is not nn.Linear:  # of few bits, in eight bits, or with an adapter
+            return name
+    named = [name for name, _ in module.named_parameters()]
+    return next((name for name in named if name.split(".")[0] not in (*ROWS, *COLUMNS, "bias")), None)
 
 
 class TensorParallel(Several):
     """``tp``: every matrix of a block shared by all processes. See :class:`trainer.strategies.base.Strategy`."""
 
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
-        model = divided(model, self.mesh, self.precision, None if fill else self.device)
+        model = divided(model, self.mesh, None if fill else self.device)
         return super().setup(model, fill)
 
 
@@ -201,21 +198,13 @@ class ShardedTensorParallel(Sharded):
         return self.mesh["shard"]
 
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
-        model = divided(model, self.mesh["tp"], self.precision, None if fill else self.device)
+        model = divided(model, self.mesh["tp"], None if fill else self.device)
         return super().setup(model, fill)
 
 
-def divided(model: nn.Module, mesh: DeviceMesh, precision: Precision, device: torch.device | None) -> nn.Module:
-    """``model`` checked and split; where it has values already, on ``device`` and as the first process has them.
-
-    Raises :class:`OptionError` where it or the precision does not go together with tensor parallelism.
-    """
+def divided(model: nn.Module, mesh: DeviceMesh, device: torch.device | None) -> nn.Module:
+    """``model`` checked and split; where it has values already, on ``device`` and as the first process has them."""
     check(model, mesh.size())
-    if precision.dtype == "fp8":
-        raise OptionError(
-            "precision.dtype=fp8 and tensor parallelism: divided products are computed in bf16 at the least\n"
-            "   choose precision.dtype=bf16, or strategy=fsdp"
-        )
     if device is not None:
         model = model.to(device)
         for tensor in model.state_dict().values():
