@@ -42,7 +42,8 @@ def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name; a tied one stands there once."""
-    held = {name_of(name): tensor for name, tensor in model.state_dict().items()}  # before names: it puts parts in place
+    # the state comes first: FSDP puts its parts in place for it
+    held = {name_of(name): tensor for name, tensor in model.state_dict().items()}
     again = {name_of(name) for name, _ in model.named_parameters(remove_duplicate=False)} - parameters(model).keys()
     return {name: tensor for name, tensor in held.items() if name not in again}
 
