@@ -86,7 +86,9 @@ def test_after_a_set_number_in_a_row_the_weights_go_back_and_the_data_is_passed_
         def log(self, event, fields):
             if event == "rollback":
                 saved = trainer.checkpoints.load(tmp_path / "checkpoints" / "step_4")
-                back["equal"] = all(torch.equal(saved.whole(f"model.{n}"), p) for n, p in trainer.model.named_parameters())
+                back["equal"] = all(
+                    torch.equal(saved.whole(f"model.{n}"), p) for n, p in trainer.model.named_parameters()
+                )
 
         def close(self):
             back["closed"] = True
