@@ -53,11 +53,13 @@ class Labels(NamedTuple):
 
 
 def check_rows(dataset: Any, checks: Checks) -> Labels:
-    """Read every row of ``dataset`` once. Raises :class:`DataError` naming the first row that cannot be trained on."""
+    """Read every row of ``dataset`` once, of a streamed one the first few thousand. Raises :class:`DataError` naming the
+    first row that cannot be trained on."""
     if not len(dataset):
         raise DataError("the training data has no rows")
+    looked_at = min(len(dataset), CHUNK) if getattr(dataset, "streamed", False) else len(dataset)
     empty, top_id, classes = 0, -1, Counter()
-    for start, columns in _chunks(dataset):
+    for start, columns in _chunks(dataset, looked_at):
         if checks.vocab is not None and checks.ids in columns:
             top_id = max(top_id, _check_ids(dataset, start, columns[checks.ids], checks))
         if checks.labels in columns:
@@ -67,18 +69,18 @@ def check_rows(dataset: Any, checks: Checks) -> Labels:
             empty += len(columns[checks.labels]) - len(np.unique(owner[real]))
             if checks.classes is not None:
                 classes.update(dict(zip(*(a.tolist() for a in np.unique(values[real], return_counts=True)))))
-    if empty > checks.max_empty * len(dataset):
+    if empty > checks.max_empty * looked_at:
         raise DataError(
-            f"{empty:,} of {len(dataset):,} examples have no target: "
+            f"{empty:,} of {looked_at:,} examples have no target: "
             f"every label in their column '{checks.labels}' is {checks.ignore}. The model would learn nothing from them; "
             "look at the label column, or cut less (batch.max_length)"
         )
-    return Labels(len(dataset), empty, top_id, classes)
+    return Labels(looked_at, empty, top_id, classes)
 
 
-def _chunks(dataset: Any) -> Iterator[tuple[int, dict[str, list]]]:
-    for start in range(0, len(dataset), CHUNK):
-        rows = dataset.rows(range(start, min(start + CHUNK, len(dataset))))
+def _chunks(dataset: Any, count: int) -> Iterator[tuple[int, dict[str, list]]]:
+    for start in range(0, count, CHUNK):
+        rows = dataset.rows(range(start, min(start + CHUNK, count)))
         yield start, {key: [row[key] for row in rows] for key in rows[0]}
 
 

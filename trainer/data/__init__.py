@@ -16,6 +16,8 @@
 Images and sounds are columns, too: ``prepare(..., media=["image"])``, and a ``change=EachRow(transform, seed)`` of the
 loader decodes them: see :mod:`trainer.data.media` and :mod:`trainer.data.each`.
 
+Parquet and arrow files that are too many to prepare are read as they are needed: :mod:`trainer.data.shards`.
+
 ``process(columns: dict[str, list]) -> dict[str, list | array]`` turns some rows into features, one list a field; it
 names a bad row with ``raise RowError(i, "what is wrong")``.
 """

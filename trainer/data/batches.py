@@ -5,7 +5,7 @@ out row by row. The state of a run's data is therefore (epoch, step), and any st
 """
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -32,6 +32,7 @@ class BatchPlan:
 
     seed    None: rows in the given order, for evaluation; each exactly once either way
     rank    whose share of each batch is handed out, of ``world``
+    order   another permutation than that of all rows: :meth:`trainer.data.shards.Shards.order`
 
     Layouts: ``unpadded`` takes rows as they come until their tokens fill the budget; ``bucketed`` sorts a window of
     some thousand rows by length, cuts it so that the padded batch fits the budget and shuffles those batches; ``padded``
@@ -41,7 +42,15 @@ class BatchPlan:
     DataError when a row is longer than ``max_length`` or the token budget.
     """
 
-    def __init__(self, lengths: np.ndarray, options: BatchOptions, seed: int | None, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        options: BatchOptions,
+        seed: int | None,
+        rank: int = 0,
+        world: int = 1,
+        order: Any = None,
+    ):
         if (options.tokens is None) == (options.size is None):
             raise DataError("exactly one of batch.tokens and batch.size must be given; set the other to null")
         if not 0 <= rank < world:
@@ -49,7 +58,7 @@ class BatchPlan:
         self.lengths, self.options, self.seed, self.rank, self.world = lengths, options, seed, rank, world
         halves = {max(8, -(-options.max_length // (8 << i)) * 8) for i in range(1, HALVINGS + 1)}
         self.widths = np.array(sorted({width for width in halves if width < options.max_length} | {options.max_length}))
-        self._order = Order(len(lengths), seed)
+        self._order = Order(len(lengths), seed) if order is None else order
         self._known: dict[int, Epoch] = {}
         if len(lengths):
             self._check(int(lengths.argmax()))
