@@ -25,6 +25,7 @@ ELSEWHERE = {  # pages whose Python is not run here: why
     "load-and-save.md": "tests/docs/test_load_and_save.py runs it",
     "flax.md": "imports JAX, and speaks of arrays that are there; tests/catalog/ports/test_flax.py runs the same",
     "tensorflow.md": "imports TensorFlow, and speaks of arrays that are there; tests/catalog/ports run the same",
+    "export.md": "imports onnxruntime; tests/catalog/exporting/test_how_to_export.py runs it",
     "ports.md": "explains with fragments",
 }
 HARMLESS = ("pip", "git", "kill", "cat", "tail", "export")  # programs of others, not looked into

@@ -73,9 +73,19 @@ def export(
         raise SaveError(
             f"{path}: cannot be written ({error.strerror or error}); what stood there is untouched"
         ) from None
+    except CatalogError:
+        raise
+    except Exception as error:
+        raise PortError(f"{facts['model']} as {format}: cannot be written ({_words(error)})") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return path
+
+
+def _words(error):
+    """The last lines of another library's error, in one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[-3:])}"
 
 
 def described(path: str | Path) -> str:
@@ -155,10 +165,10 @@ def _answers(model, taken, tensors):
 
     given, arrays = rebuild(tensors) | taken.flags, {name: to_numpy(t) for name, t in tensors.items()}
     if hasattr(model, "blueprint"):
-        return arrays, dict(parity.flat(parity.face(model).forward(parity.arrays(given))))
+        return arrays, taken.outputs(parity.face(model).forward(parity.arrays(given)))
     training = model.training
     with torch.no_grad():
-        out = parity.flat(model.eval()(**given))
+        out = taken.outputs(model.eval()(**given))
     model.train(training)
     return arrays, {name: to_numpy(tensor) for name, tensor in out.items()}
 
@@ -202,8 +212,7 @@ def _compare(run, calls, facts) -> float:
         try:
             got = run(arrays)
         except Exception as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise PortError(f"{title}: the file does not run with {sizes} ({' '.join(lines[-3:])})") from None
+            raise PortError(f"{title}: the file does not run with {sizes} ({_words(error)})") from None
         if got.keys() != wanted.keys():
             raise PortError(f"{title}: outputs are {', '.join(got)}, the model's are {', '.join(wanted)}")
         for name, array in wanted.items():

@@ -13,7 +13,6 @@ import torch
 from catalog.errors import PortError
 from catalog.exporting.sample import Sample
 from catalog.ports import export
-from catalog.ports.parity import flat
 
 
 def write(model, sample: Sample, path: Path, facts: dict[str, Any]) -> None:
@@ -22,7 +21,7 @@ def write(model, sample: Sample, path: Path, facts: dict[str, Any]) -> None:
     The opset is the one that PyTorch writes by default. Metadata: ``model``, ``head`` and ``labels`` (JSON).
     """
     program, structure = export.exported(model, sample.request)
-    names = list(flat(structure))
+    names = list(sample.outputs(structure))
     with _quiet(), torch.no_grad():  # with gradients, attention with a learned bias would be taken apart differently
         try:
             made = torch.onnx.export(
@@ -73,10 +72,11 @@ def _refusal(title, program, error):
     found = re.search(r"target=torch\.ops\.([\w.]+)\]", "\n".join(causes))
     op = found[1] if found else None
     for node in program.graph.nodes:
-        if op is not None and str(node.target) == op:
+        # the page's own op: what failed may be a part of it, aten.special_bessel_j0 being prims.bessel_j0
+        if op is not None and op.split(".")[1] in str(node.target):
             stack = list((node.meta.get("nn_module_stack") or {}).values())
             where = stack[-1][0].removeprefix("model").lstrip(".") if stack else ""
-            return f"{title}: '{where}' uses {op}, which ONNX does not have here ({_first(causes[-1])})"
+            return f"{title}: '{where}' uses {node.target}, which cannot be written as ONNX ({_first(causes[-1])})"
     return f"{title}: cannot be written as ONNX{f': {op}' if op else ''} ({_first(causes[-1])})"
 
 

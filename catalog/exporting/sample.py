@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from catalog.dual import DualEncoder
 from catalog.errors import ConfigError
 from catalog.images import pair
+from catalog.ports.parity import flat
 from catalog.ports.request import Request, request
 
 LENGTH, DECODER_LENGTH, SAMPLES, CHOICES, SIDE = 6, 5, 4000, 2, 224  # of the example; all but the last two stay open
@@ -35,6 +36,12 @@ class Sample:
     def flags(self) -> dict[str, Any]:
         """Arguments that are Python values."""
         return dict(self.request.flags)
+
+    def outputs(self, value: Any) -> dict[str, Any]:
+        """A model's outputs by dotted name; of what was read and is given back longer, the name says that it is the present."""
+        return {
+            name.replace("past_", "present_", 1) if name in self.axes else name: x for name, x in flat(value).items()
+        }
 
     def resized(self, number: int, lengths: bool = True) -> dict[str, Tensor]:
         """The tensors of another call: a batch of one (``number`` 0) or of one more (1), and with ``lengths`` longer texts."""

@@ -10,7 +10,6 @@ import tensorflow as tf
 from catalog.exporting.sample import Sample
 from catalog.ports import export
 from catalog.ports.keras import Port
-from catalog.ports.parity import flat
 from catalog.ports.request import rebuild
 
 
@@ -26,7 +25,7 @@ def write(model, sample: Sample, path: Path, facts: dict[str, Any]) -> None:
     module = tf.Module()
     module.parts = [held.value for held in port.variables]
     module.serve = tf.function(
-        lambda **tensors: flat(port(rebuild(tensors) | sample.flags, training=False)), autograph=False
+        lambda **tensors: sample.outputs(port(rebuild(tensors) | sample.flags, training=False)), autograph=False
     )
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.serve.get_concrete_function(**specs)})
     (path / "assets.extra").mkdir()

@@ -10,19 +10,18 @@ from torch import nn
 
 from catalog.exporting.sample import Sample
 from catalog.ports import export
-from catalog.ports.parity import flat
 from catalog.ports.request import rebuild
 
 
 class _Flat(nn.Module):
     """The model as a function of one dictionary of tensors, giving one."""
 
-    def __init__(self, model, flags):
+    def __init__(self, model, sample):
         super().__init__()
-        self.model, self.flags = model, flags
+        self.model, self.sample = model, sample
 
     def forward(self, tensors: dict[str, torch.Tensor]):
-        return flat(self.model(**rebuild(tensors), **self.flags))
+        return self.sample.outputs(self.model(**rebuild(tensors), **self.sample.flags))
 
 
 def write(model, sample: Sample, path: Path, facts: dict[str, Any]) -> None:
@@ -30,10 +29,10 @@ def write(model, sample: Sample, path: Path, facts: dict[str, Any]) -> None:
     title, training = export.titled(model, sample.request), model.training
     with warnings.catch_warnings(), torch.no_grad(), export.naming_modules(model, title):
         warnings.simplefilter("ignore")  # of values that tracing fixes: the file is run at other sizes instead
-        traced = torch.jit.trace(_Flat(model.eval(), sample.flags), (sample.tensors,), strict=False, check_trace=False)
+        traced = torch.jit.trace(_Flat(model.eval(), sample), (sample.tensors,), strict=False, check_trace=False)
+        with open(path, "wb") as file:
+            torch.jit.save(traced, file, _extra_files={"export.json": json.dumps(facts)})
     model.train(training)
-    with open(path, "wb") as file:
-        torch.jit.save(traced, file, _extra_files={"export.json": json.dumps(facts)})
 
 
 def opened(path: Path):

@@ -22,8 +22,12 @@ def save(port: Port, path: str | Path, inputs: Mapping[str, Any]) -> Path:
     """
     path, given = Path(path), {name: np.asarray(array) for name, array in inputs.items()}
     program = port.prepare(**given)
-    scope = jax_export.SymbolicScope()
-    shapes = {i.path: _shape(i, scope) for i in program.inputs}
+    towers = {"text_config", "vision_config"} <= port.blueprint.config.keys()
+    letters = {i.path: _letters(i, towers) for i in program.inputs}
+    least = {letter: size[0] for i in program.inputs for letter, size in zip(letters[i.path], i.dims)
+             if not isinstance(size, int) and size[0] > 1}  # fmt: skip
+    scope = jax_export.SymbolicScope([f"{letter} >= {size}" for letter, size in least.items()])
+    shapes = {path: jax_export.symbolic_shape(", ".join(words), scope=scope) for path, words in letters.items()}
     nested = [i.path for i in program.inputs if "." in i.path]
     if nested:
         raise PortError(f"{port.blueprint.title}: {nested[0]} is nested; StableHLO files take arrays by name")
@@ -54,9 +58,10 @@ def load(path: str | Path):
         ) from None
 
 
-def _shape(given: Input, scope):
-    """Open dimensions by letters: the batch is one in all inputs, and so is the length of texts; a decoder has its own."""
+def _letters(given: Input, towers: bool) -> list[str]:
+    """Sizes, open ones as letters: the batch is one in all inputs, and so is the length of texts; a decoder has its own
+    length, and of two towers each has its own batch."""
+    batch = "i" if towers and given.path == "pixel_values" else "b"
     length = "u" if given.path.startswith("decoder_") else "t"
-    letters = ["b" if d == 0 else length if len(given.dims) == 2 else f"n{d}" for d in range(len(given.dims))]
-    words = [str(size) if isinstance(size, int) else letter for size, letter in zip(given.dims, letters)]
-    return jax_export.symbolic_shape(", ".join(words), scope=scope)
+    letters = [batch if d == 0 else length if len(given.dims) == 2 else f"n{d}" for d in range(len(given.dims))]
+    return [str(size) if isinstance(size, int) else letter for size, letter in zip(given.dims, letters)]
