@@ -34,6 +34,8 @@ class Filling:
     def __init__(self, model: nn.Module, *, seed: int, folder: Path | None = None, part: str = "", new=()):
         self.model, self.seed, self.prefix = deepcopy(model), seed, f"{part}." if part else ""
         self.read = self.model.get_submodule(part)
+        if part:
+            self.read.name, self.read.head = model.name, None
         self.reader = None if folder is None else open_folder(Path(folder))
         self.plan = Plan() if folder is None else plan(self.read, self.reader, model.config, tuple(new))
 

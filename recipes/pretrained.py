@@ -1,7 +1,9 @@
 """The tokenizer and the model of a run: from a checkpoint, from files, or new."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 import catalog
+from catalog.filling import Filling
 from catalog.loading import describe, local_folder
 from catalog.processors import text
 from catalog.processors.text.files import build as build_tokenizer
@@ -64,6 +67,26 @@ def classes(labels: Sequence[str] | None) -> dict[str, Any]:
     return {"labels": tuple(labels or ("score",)), "problem": problem}
 
 
+_blank = ContextVar("blank", default=False)
+
+
+@contextmanager
+def blank(wanted: bool) -> Iterator[None]:
+    """Within the block, if ``wanted``, models are made without memory; their ``filling`` gives them their values once they
+    are divided among processes, see :class:`catalog.filling.Filling`."""
+    token = _blank.set(wanted)
+    try:
+        yield
+    finally:
+        _blank.reset(token)
+
+
+def _without_memory(name: str, config: Any, head: str | None, seed: int, **source: Any):
+    made = catalog.build(name, config, head=head, device="meta")
+    made.filling = Filling(made, seed=seed, **source)
+    return made
+
+
 def model(options: ModelOptions, seed: int, *, vocab: int | None = None, shape: Mapping[str, Any] = NOTHING):
     """The model with its head, and where its weights are from.
 
@@ -78,13 +101,12 @@ def model(options: ModelOptions, seed: int, *, vocab: int | None = None, shape: 
     if options.source is None:
         tokens = {} if vocab is None else {"vocab": vocab}
         config = catalog.config(options.name, **{**tokens, **options.config, **shape})
+        if _blank.get():
+            return _without_memory(options.name, config, options.head, seed), "new weights"
         return catalog.build(options.name, config, head=options.head, seed=seed), "new weights"
     folder = local_folder(options.source)
     name, head, theirs = catalog.read_config(folder)
     whole = head == options.head
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # what the checkpoint lacks is drawn
-        loaded = catalog.load(folder, None if whole else "backbone", dtype=torch.float32, new=() if whole else BARE)
     if whole and "labels" in shape:
         _agree(theirs.labels, shape["labels"], folder)
     dropout = {field: value for field, value in options.config.items() if field.endswith("dropout")}
@@ -93,12 +115,25 @@ def model(options: ModelOptions, seed: int, *, vocab: int | None = None, shape: 
         for field in options.config
         if field not in dropout and getattr(theirs, field, None) != options.config[field]
     ]
-    made = catalog.build(name, replace(theirs, **dropout, **shape), head=options.head, seed=seed)
+    ours, new = replace(theirs, **dropout, **shape), () if whole else BARE
+    if _blank.get():
+        made = _without_memory(name, ours, options.head, seed, folder=folder, part="" if whole else "backbone", new=new)
+        made.loaded = made.filling.plan
+    else:
+        made = _loaded(name, ours, options.head, seed, folder, whole, new)
+    about = f"{options.source}: {describe(made)}" + ("" if whole else "; new head")
+    return made, about + (f"; its own {', '.join(unused)}, not model.config's" if unused else "")
+
+
+def _loaded(name: str, config: Any, head: str | None, seed: int, folder: Path, whole: bool, new: Sequence[str]):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # what the checkpoint lacks is drawn
+        loaded = catalog.load(folder, None if whole else "backbone", dtype=torch.float32, new=new)
+    made = catalog.build(name, config, head=head, seed=seed)
     target, state = made if whole else made.backbone, loaded.state_dict()
     target.load_state_dict({name: state[name] for name in target.state_dict()})
     made.loaded = loaded.loaded
-    about = f"{options.source}: {describe(loaded)}" + ("" if whole else "; new head")
-    return made, about + (f"; its own {', '.join(unused)}, not model.config's" if unused else "")
+    return made
 
 
 def _agree(theirs: Sequence[str], ours: Sequence[str], folder: Path) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import catalog
 from catalog.saving import describe
-from recipes import adapters
+from recipes import adapters, pretrained
 from recipes.prepared import describe_data
 from trainer.console import Console
 from trainer.lines import parameters
 from trainer.loop import Trainer
 from trainer.strategies import processes
 
+DIVIDED = ("fsdp", "hsdp")  # strategies under which no process ever holds the whole model
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -27,7 +28,8 @@ def run(config: Any, console: Console | None = None) -> float | None:
     folder, console = Path(config.run_dir), console or Console(quiet=processes.rank() > 0)
     recipe = import_module(f"recipes.{config.recipe}")
     console.say("run", identity(config, recipe.SCALES))
-    made = recipe.prepare(config, lambda line: console.say("data", line))
+    with pretrained.blank(config.strategy.name in DIVIDED):
+        made = recipe.prepare(config, lambda line: console.say("data", line))
     if config.memory.loss_chunk is not None:
         catalog.chunk_loss(made.model, config.memory.loss_chunk)
     adapted = adapters.add(made.model, config.adapter, config.strategy.name, config.seed)
@@ -39,6 +41,7 @@ def run(config: Any, console: Console | None = None) -> float | None:
     trainer = Trainer(
         made.model, made.task, config, folder, train=made.train, evals=made.evals, seed=config.seed,
         checks=made.checks, console=console, resume_command=f"python train.py resume={folder}",
+        fill=vars(made.model).get("filling"),
     )  # fmt: skip
     target = folder / "model"
     if processes.rank() == 0 and not (target / "config.json").exists():  # one that is there may be of another run

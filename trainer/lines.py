@@ -9,6 +9,7 @@ from torch import nn
 
 from trainer.console import count, duration, percent, shares, size
 from trainer.preflight import Checks, Labels, balance
+from trainer.strategies import norms
 
 
 def parameters(model: nn.Module) -> str:
@@ -17,6 +18,14 @@ def parameters(model: nn.Module) -> str:
     total, trained = sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
     dtypes = ", ".join(sorted({str(p.dtype).removeprefix("torch.") for p in every}))
     return f"{total:,} parameters, {'all' if trained == total else f'{trained:,}'} trained, {dtypes}"
+
+
+def spread(name: str, sizes: Mapping[str, int], model: nn.Module) -> str:
+    """How the processes divide the work, and what the first of them holds of the weights."""
+    every = list(model.parameters())
+    here, whole = sum(norms.local(p).nbytes for p in every), sum(p.nbytes for p in every)
+    divided = " x ".join(f"{dimension} {count}" for dimension, count in sizes.items())
+    return f"{name}: {divided}   weights on each process {size(here)} of {size(whole)} ({percent(here / whole)})"
 
 
 def rate(value: float) -> str:

@@ -20,6 +20,7 @@ from trainer.progress import Interval, Progress
 from trainer.saving import Saves
 from trainer.signals import StopRequested, StopSignals
 from trainer.step import Outcome
+from trainer.strategies import mesh
 from trainer.task import Batch
 from trainer.tracking.jsonl import JsonLines
 
@@ -114,6 +115,9 @@ class Run:
             self.saves.resume(self.journal)
         self.ready = True
         every = list(self.t.model.parameters())
+        if self.strategy.world > 1:
+            sizes = mesh.check(self.o.strategy)
+            self.journal.say("mesh", lines.spread(self.o.strategy.name, sizes, self.t.model))
         start = {
             "device": str(self.device),
             "dtype": self.o.precision.dtype,

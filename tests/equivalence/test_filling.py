@@ -1,4 +1,4 @@
-"""Models built without memory and divided between two processes: every value is that of a whole start, half of the bytes read."""
+"""Models built without memory and divided between two processes: every value is that of a whole start."""
 
 import json
 import os
