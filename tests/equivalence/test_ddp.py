@@ -30,7 +30,7 @@ def launch(folder, cells, processes):
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *start, WORKER, str(folder), json.dumps(cells)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=480)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
     names = range(processes) if processes > 1 else ["one"]
     return [json.loads((folder / f"out.{name}.json").read_text()) for name in names]

@@ -6,7 +6,7 @@ each process draws from a stream of its own, which follows from the common one. 
 state: a checkpoint holds it already, and a block that is recomputed draws the same again.
 
 A mask over a divided tensor is not the one that a single process would draw, so runs with such dropout agree with one
-process in distribution only. Compiled code draws inside its kernels: there the parts share their masks.
+process in distribution only.
 """
 
 import torch
@@ -20,11 +20,11 @@ def own(module: nn.Module, part: int) -> None:
     before: list[tuple[torch.device, torch.Tensor, int]] = []
 
     def enter(module, args):
-        if module.training and not torch.compiler.is_compiling():
+        if module.training:
             before.append(_leave_common(args[0].device, part))
 
     def leave(module, args, out):
-        if module.training and not torch.compiler.is_compiling():
+        if module.training:
             _back(*before.pop())
 
     module.register_forward_pre_hook(enter)

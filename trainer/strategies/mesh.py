@@ -49,6 +49,11 @@ def sizes(options: StrategyOptions, world: int, local: int | None = None) -> dic
                 f"strategy.{given}={getattr(options, given)} means nothing to strategy={name}: it has no such division\n"
                 f"   leave it out, or choose strategy={' or strategy='.join(users)}"
             )
+    if options.compile and {"tp", "cp"} & set(dimensions):
+        raise OptionError(
+            f"strategy.compile=true and strategy={name}: compiled blocks were not compared with one process there yet\n"
+            "   choose strategy.compile=false, or strategy=fsdp"
+        )
     if len(dimensions) < 2:
         asked = getattr(options, dimensions[0], None) if dimensions else None
         if asked not in (None, world):

@@ -6,8 +6,9 @@ from torch import nn
 
 import catalog
 from catalog import adapters
+from tests.support import training
 from trainer.errors import OptionError
-from trainer.strategies import context_parallel, tensor_parallel
+from trainer.strategies import context_parallel, mesh, tensor_parallel
 
 
 def llama(heads=6, kv_heads=2):
@@ -36,6 +37,12 @@ def test_heads_bound_context_parallelism():
     )
     assert "the nearest is strategy.cp=3" in str(error.value)
     context_parallel.check(llama(), 3)  # more processes than key/value heads: some heads go to several
+
+
+@pytest.mark.parametrize("name", ["tp", "fsdp_tp", "cp"])
+def test_compiled_blocks_are_refused(name):
+    with pytest.raises(OptionError, match=r"strategy\.compile=true and strategy="):
+        mesh.sizes(training.spread(name, compile=True), 4)
 
 
 @pytest.mark.parametrize("way", [tensor_parallel, context_parallel])
