@@ -146,20 +146,23 @@ class Numbers:
         return {"input_ids": Ragged(np.ones(lengths.sum(), np.int64), lengths)}
 
 
-def resident():
-    """Bytes that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident(pid):
+    """Bytes that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
-def test_memory_stays_flat_over_10_000_batches():
-    batch = BatchOptions(layout="bucketed", tokens=None, size=8, max_length=20, accumulate=1)
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_memory_stays_flat_over_10_000_batches(kind):
+    """Of this process, or of the one that makes the batches."""
+    batch = BatchOptions(layout="bucketed", tokens=None, size=8, max_length=20, accumulate=25)
     plan = BatchPlan(Numbers.lengths, batch, 1)
     held, made = [], 0
-    with Loader(Numbers(), plan, Collate((Field("input_ids", "token"),), batch), workers=1) as loader:
+    with Loader(Numbers(), plan, Collate((Field("input_ids", "token"),), batch), workers=1, kind=kind) as loader:
         for epoch in range(80):
-            made += sum(1 for _ in loader.epoch(epoch))
-            held.append(resident())
+            made += sum(len(step) for step in loader.epoch(epoch))
+            (pid,) = loader._pool._processes if kind == "process" else ["self"]
+            held.append(resident(pid))
     assert made == 10_000
     slope = np.polyfit(np.arange(40), held[40:], 1)[0] * 80
     assert slope < 4 << 20, f"{slope / 2**20:.1f} MiB more every 10,000 batches"
