@@ -5,7 +5,7 @@ from typing import Any
 from recipes import pretrained
 from recipes.documents import TEXTS, opened
 from recipes.examples import column, examples
-from recipes.masked_language import MaskedLanguage, SegmentFeatures, fields, masking
+from recipes.masked_language import MaskedLanguage, Pairing, SegmentFeatures, fields, masking
 from recipes.prepared import Prepared, Say, feed
 from recipes.task_options import MaskingOptions
 from trainer.data.prepare import prepare as featurise
@@ -41,14 +41,18 @@ def prepare(config: Any, say: Say) -> Prepared:
 
     train, evals = segments(found.train), {name: segments(rows) for name, rows in found.evals.items()}
     shape, hide = fields(tokenizer, pairs), masking(tokenizer, options.mask, options.whole_word, config.seed)
+
+    def change(data):
+        return Pairing(data, config.seed, tokenizer.sep_id, hide) if pairs else hide
+
     model, weights = pretrained.model(config.model, config.seed, vocab=len(tokenizer))
     whole = ", whole words" if options.whole_word else ""
     return Prepared(
         model=model,
         task=MaskedLanguage(pairs, best),
         processor=tokenizer,
-        train=feed(train, shape, config.batch, config.seed, hide),
-        evals={name: feed(data, shape, config.batch, None, hide) for name, data in evals.items()},
+        train=feed(train, shape, config.batch, config.seed, change(train)),
+        evals={name: feed(data, shape, config.batch, None, change(data)) for name, data in evals.items()},
         checks=Checks(vocab=model.config.vocab, show=1, decode=lambda row: tokenizer.decode(row["input_ids"])),
         about=f"which tokens are hidden ({options.mask:.0%}{whole})?{' does the second text follow the first?' * pairs}   "
         f"measured: {', '.join(measured)}; best by {best}",

@@ -16,7 +16,6 @@ TEXTS = Table(
     inputs=("text",),
     spelt={"text": ("content", "sentence", "story", "document")},
     sample=stories,
-    subset="wikitext-103-raw-v1",
     ordered=True,
 )
 TITLE = re.compile(r"\s*= [^=].* =\s*")  # WikiText; parts of an article have more signs

@@ -15,7 +15,7 @@ from trainer.data.rows import Origin, Rows
 from trainer.errors import DataError, OptionError
 
 SAMPLES = Path(__file__).parent / "data"
-NOTHING = DataOptions(path=None, name=None, split_train="train", split_eval=None, columns=None, label=None)
+NOTHING = DataOptions(path=None, name=None, subset=None, split_train="train", split_eval=None, columns=None, label=None)
 HELD_OUT = 0.1  # share of the training rows that is measured on where the data has no split for that
 
 
@@ -29,7 +29,7 @@ class Table:
     headers   columns of its files without a header line, told apart by their number
     evals     name of a measurement -> split
     sample    folder in ``recipes/data``; or ``sample(split)`` draws the rows, the same in every run
-    subset    the task's name in the hub's data set; None where the data set has no subsets
+    subset    the task's name in the hub's data set, unless ``data.subset`` names one; None where it has none
     ordered   rows follow one another, so that what is held out is the end and not rows here and there
     """
 
@@ -81,6 +81,8 @@ def examples(options: DataOptions, table: Table) -> Examples:
         return Examples(train, evals, "sample drawn here")
     folder = SAMPLES / table.sample if options.path is None else Path(options.path)
     found = sources.find(folder)
+    if folder.is_file() and "train" not in found:  # alone it is learnt from, whatever its name
+        found = {"train": [folder]}
     train = _read(found, options.split_train, folder, table, options)
     about = f"sample {table.sample} that ships here" if options.path is None else str(folder)
     if splits := _measured(options, table, found):
@@ -162,13 +164,11 @@ def _columns(rows: Rows, columns: Mapping[str, Sequence[str]]) -> Rows:
 
 
 def _from_hub(options: DataOptions, table: Table) -> Examples:
+    subset = options.subset or table.subset
+
     def split(name: str) -> Rows:
-        return _columns(hub.read(options.name, table.subset, name), table.columns(options))
+        return _columns(hub.read(options.name, subset, name), table.columns(options))
 
     evals = table.evals if options.split_eval is None else {options.split_eval: options.split_eval}
-    train = split(options.split_train)
-    return Examples(
-        train,
-        {name: split(wanted) for name, wanted in evals.items()},
-        "/".join(filter(None, (options.name, table.subset))),
-    )
+    train, measured = split(options.split_train), {name: split(wanted) for name, wanted in evals.items()}
+    return Examples(train, measured, "/".join(filter(None, (options.name, subset))))

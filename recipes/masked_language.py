@@ -15,13 +15,16 @@ from recipes.causal_language import perplexity
 from recipes.documents import Documents
 from recipes.metrics import ALONE, Judged, Likelihood, Scores, Together
 from trainer.data.collate import Field
-from trainer.data.dataset import Ragged
+from trainer.data.dataset import Dataset, Ragged
 from trainer.data.order import draw
 from trainer.task import Batch
 
 IGNORE = -100
 SHORTEST = 8  # tokens of a segment that is worth a guess; what is left of a document after the last whole one
 FOLLOWS, ELSEWHERE = 0, 1  # as published
+AROUND = 3  # tokens of a pair that are no text
+DIVISIBLE = 4  # tokens that a segment needs for two parts
+TRIES = 8
 RESERVED = 0x5E9  # keeps the draws of pairs apart from those of masks
 
 
@@ -29,8 +32,7 @@ RESERVED = 0x5E9  # keeps the draws of pairs apart from those of masks
 class SegmentFeatures:
     """Rows of text -> segments of documents between the tokens that begin and end one, at most ``max_length`` long.
 
-    With ``pairs`` a segment is cut in two at a place in its middle half, and half of the second parts are exchanged for those
-    of other segments; ``next_sentence_label`` is 0 where the second part follows, 1 where it is from elsewhere.
+    With ``pairs`` two tokens end a segment; :class:`Pairing` moves one of them between its parts.
     """
 
     tokenizer: Any
@@ -40,52 +42,65 @@ class SegmentFeatures:
 
     def __call__(self, columns: Mapping[str, list]) -> dict[str, list]:
         """``input_ids``, ``token_type_ids``, and the ``row`` that a segment's document begins in."""
-        width = self.max_length - 2 - self.pairs
-        found = [
-            (row, ids[start : start + width])
-            for row, _, ids in Documents(self.tokenizer, lines=False)(columns)
-            for start in range(0, len(ids), width)
-            if start == 0 or len(ids) - start >= SHORTEST
-        ]
-        return self._pairs(found) if self.pairs else self._singles(found)
+        cls, ends = self.tokenizer.cls_id, [self.tokenizer.sep_id] * (1 + self.pairs)
+        width, least = self.max_length - 1 - len(ends), DIVISIBLE if self.pairs else 1
+        made: dict[str, list] = {"input_ids": [], "token_type_ids": [], "row": []}
+        for row, _, ids in Documents(self.tokenizer, lines=False)(columns):
+            for start in range(0, len(ids), width):
+                segment = ids[start : start + width]
+                if len(segment) >= (SHORTEST if start else least):
+                    made["input_ids"].append([cls, *segment, *ends])
+                    made["token_type_ids"].append([0] * (1 + len(segment) + len(ends)))
+                    made["row"].append(row)
+        return made
 
     def key(self) -> dict[str, Any]:
         """All that decides the features beside the rows."""
         return {
-            "segments": 1, "tokenizer": self.tokenizer.fingerprint, "length": self.max_length,
+            "segments": 2, "tokenizer": self.tokenizer.fingerprint, "length": self.max_length,
             "document": self.document, "pairs": self.pairs,
         }  # fmt: skip
 
-    def _singles(self, found: list[tuple[int, list[int]]]) -> dict[str, list]:
-        cls, sep = self.tokenizer.cls_id, self.tokenizer.sep_id
-        ids = [[cls, *segment, sep] for _, segment in found]
-        return {"input_ids": ids, "token_type_ids": [[0] * len(row) for row in ids], "row": [row for row, _ in found]}
 
-    def _pairs(self, found: list[tuple[int, list[int]]]) -> dict[str, list]:
-        cls, sep = self.tokenizer.cls_id, self.tokenizer.sep_id
-        rng = draw(RESERVED, 0, len(found))
-        found = [(row, segment) for row, segment in found if len(segment) >= 4]
-        cuts = [int(rng.integers(len(s) // 4, len(s) - len(s) // 4)) or 1 for _, s in found]
-        seconds = [segment[cut:] for (_, segment), cut in zip(found, cuts)]
-        swapped = np.flatnonzero(rng.random(len(found)) < 0.5)
-        if len(swapped) > 1:  # a ring, so that none keeps its own
-            ring = rng.permutation(swapped)
-            others = {int(mine): seconds[theirs] for mine, theirs in zip(ring, np.roll(ring, 1))}
-            seconds = [others.get(i, second) for i, second in enumerate(seconds)]
-        labels = np.full(len(found), FOLLOWS)
-        labels[swapped[: len(swapped) if len(swapped) > 1 else 0]] = ELSEWHERE
-        made: dict[str, list] = {
-            "input_ids": [],
-            "token_type_ids": [],
-            "row": [],
-            "next_sentence_label": labels.tolist(),
-        }
-        for (row, segment), cut, second in zip(found, cuts, seconds):
-            second = second[: self.max_length - 3 - cut]
-            made["input_ids"].append([cls, *segment[:cut], sep, *second, sep])
-            made["token_type_ids"].append([0] * (cut + 2) + [1] * (len(second) + 1))
-            made["row"].append(row)
-        return made
+@dataclass(frozen=True)
+class Pairing:
+    """A loader's ``change`` that makes two texts of each segment, anew in each epoch, and then hides tokens.
+
+    A segment is cut at a place in its middle half. Half of the second parts are replaced by as many tokens of another
+    segment of ``data``, its last ones, for the true second part also runs to an end; where none of ``TRIES`` segments is
+    long enough the true one stays. ``next_sentence_label`` is 0 where the second part follows, 1 where it is from
+    elsewhere. Pure: seed, epoch and row decide.
+    """
+
+    data: Dataset
+    seed: int
+    sep: int
+    hide: "Masking"
+
+    def __call__(self, columns: dict[str, Any], rows: np.ndarray, epoch: int) -> dict[str, Any]:
+        """The columns with paired and masked ``input_ids``, their ``token_type_ids`` and ``next_sentence_label`` [n]."""
+        ids, lengths = columns["input_ids"]
+        paired, types, labels = ids.copy(), np.zeros_like(ids), np.full(len(rows), FOLLOWS)
+        for at, (row, end, length) in enumerate(zip(rows.tolist(), np.cumsum(lengths).tolist(), lengths.tolist())):
+            rng, size = draw(self.seed ^ RESERVED, epoch, row), length - AROUND
+            cut = int(rng.integers(size // 4, size - size // 4))
+            begin, second = end - length + 1 + cut, size - cut  # where the second part begins, and its tokens
+            if rng.random() < 0.5 and (other := self._other(row, second, rng)) is not None:
+                labels[at] = ELSEWHERE
+            else:
+                other = ids[begin : begin + second]
+            paired[begin], paired[begin + 1 : begin + 1 + second] = self.sep, other
+            types[begin + 1 : end] = 1
+        made = {**columns, "input_ids": Ragged(paired, lengths), "token_type_ids": Ragged(types, lengths)}
+        return self.hide({**made, "next_sentence_label": labels}, rows, epoch)
+
+    def _other(self, row: int, wanted: int, rng: np.random.Generator) -> np.ndarray | None:
+        """The last ``wanted`` tokens of another segment."""
+        if len(self.data) < 2:
+            return None
+        found = (row + rng.integers(1, len(self.data), TRIES)) % len(self.data)
+        long = found[self.data.lengths[found] - AROUND >= wanted]
+        return self.data[long[0]]["input_ids"][:-2][-wanted:] if len(long) else None
 
 
 @dataclass(frozen=True)

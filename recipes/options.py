@@ -62,6 +62,9 @@ class DataOptions:
 
     path: str | None = field(metadata={"help": "file or folder with your own examples; null: the recipe's"})
     name: str | None = field(metadata={"help": "hub id of the data set; null: the sample that ships here"})
+    subset: str | None = field(
+        metadata={"help": "which part of the hub's data set, where it has parts; null: the task's"}
+    )
     split_train: str = field(metadata={"help": "split to learn from"})
     split_eval: str | None = field(metadata={"help": "split to measure on; null: the task's own"})
     columns: tuple[str, ...] | None = field(

@@ -23,6 +23,7 @@ from trainer.errors import DataError
 Kind = Literal["wordpiece", "bytes"]
 LEARNT = {"wordpiece": ("BertTokenizer", text.train_wordpiece), "bytes": ("GPT2Tokenizer", text.train_bytes)}
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+LEARNING = 2  # raise it when the files of a learnt vocabulary change for the same text
 VOCAB = 8000  # most pieces of a vocabulary that is learnt from the training text
 BARE = ("pool.*",)  # of a backbone, absent where a checkpoint was trained without a sentence head
 
@@ -56,7 +57,7 @@ def _learnt(texts: Callable[[], Iterable[str]], content: str, size: int, kind: K
         path.write_text(json.dumps(files), encoding="utf-8")
         return {}
 
-    path, _ = cache.once("vocabularies", cache.digest(kind, cache.VERSION, content, size), build)
+    path, _ = cache.once("vocabularies", cache.digest(kind, LEARNING, cache.VERSION, content, size), build)
     files = {file: made.encode() for file, made in json.loads(path.read_text(encoding="utf-8")).items()}
     return build_tokenizer(name, files), "learnt from the training text"
 
@@ -93,14 +94,16 @@ def model(options: ModelOptions, seed: int, *, vocab: int | None = None, shape: 
     vocab   tokens that the tokenizer has; None for a model without text
     shape   fields of the configuration that the data decides, as ``classes(labels)``
 
-    New weights follow ``options.config``, whose ``vocab`` is that of the tokenizer unless it says otherwise. A checkpoint
+    New weights follow ``options.config``. Their ``vocab`` is that of the tokenizer where it was learnt, and of a tokenizer
+    that was given unless ``options.config`` says otherwise (more rows than tokens divide better). A checkpoint
     with this head already is taken whole; of another one the backbone is, under a new head. Its sizes are its own, only
     dropout follows ``options.config``. Raises the catalog's errors, and DataError where the checkpoint's classes are not
     those of the data.
     """
     if options.source is None:
         tokens = {} if vocab is None else {"vocab": vocab}
-        config = catalog.config(options.name, **{**tokens, **options.config, **shape})
+        ours = tokens if options.tokenizer is None else {}  # there, config.vocab is the most that may be learnt
+        config = catalog.config(options.name, **{**tokens, **options.config, **ours, **shape})
         if _blank.get():
             return _without_memory(options.name, config, options.head, seed), "new weights"
         return catalog.build(options.name, config, head=options.head, seed=seed), "new weights"

@@ -1,6 +1,7 @@
 """Documents of rows, files and titles; perplexity and bits per byte of a worked example."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,9 +10,8 @@ import torch
 from catalog.processors import text
 from recipes.causal_language import CausalFeatures, CausalLanguage
 from recipes.documents import TEXTS, opened, size
-from recipes.examples import examples
+from recipes.examples import NOTHING, examples
 from recipes.metrics import Judged
-from recipes.options import DataOptions
 from trainer.errors import DataError
 
 LINES = [" = First = ", "one two", "", " = = part = = ", "three", " = Second = ", "four"]
@@ -22,8 +22,7 @@ def rows(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIVIUM_CACHE", str(tmp_path / "cache"))
     for split in ("train", "valid"):
         (tmp_path / f"{split}.txt").write_text("\n".join(LINES) + "\n")
-    chosen = {"name": None, "split_train": "train", "split_eval": None, "columns": None, "label": None}
-    return examples(DataOptions(path=str(tmp_path), **chosen), TEXTS).train
+    return examples(replace(NOTHING, path=str(tmp_path)), TEXTS).train
 
 
 @pytest.mark.parametrize(("document", "begins"), [("row", [0, 1, 2, 3, 4, 5, 6]), ("file", [0]), ("title", [0, 5])])
@@ -56,5 +55,4 @@ def test_figures_of_a_uniform_guess():
 
 def test_a_folder_without_text_is_refused(tmp_path):
     with pytest.raises(DataError, match="no data file"):
-        chosen = {"name": None, "split_train": "train", "split_eval": None, "columns": None, "label": None}
-        examples(DataOptions(path=str(tmp_path), **chosen), TEXTS)
+        examples(replace(NOTHING, path=str(tmp_path)), TEXTS)

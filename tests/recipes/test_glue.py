@@ -21,7 +21,14 @@ def cache(monkeypatch, tmp_path):
 
 
 def options(path=None, **given):
-    defaults = {"name": None, "split_train": "train", "split_eval": None, "columns": None, "label": None}
+    defaults = {
+        "name": None,
+        "subset": None,
+        "split_train": "train",
+        "split_eval": None,
+        "columns": None,
+        "label": None,
+    }
     return DataOptions(path=None if path is None else str(path), **{**defaults, **given})
 
 

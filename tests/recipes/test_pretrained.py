@@ -47,6 +47,14 @@ def test_a_vocabulary_is_learnt_once_for_the_same_text():
     assert len(asked) == 3
 
 
+def test_a_vocabulary_kept_in_another_form_is_learnt_again(monkeypatch):
+    monkeypatch.setattr(pretrained, "LEARNING", 1)
+    pretrained.tokenizer(options(), lambda: ["no words"] * 9, "content")
+    monkeypatch.undo()
+    found, _ = pretrained.tokenizer(options(), lambda: TEXTS, "content")
+    assert found.tokens("two cats") == ["two", "cats"]
+
+
 def test_a_vocabulary_from_a_file_or_a_folder(tmp_path):
     learnt = text.train_wordpiece(TEXTS, 100)
     learnt.save(tmp_path)
@@ -62,7 +70,11 @@ def test_new_weights_take_the_tokenizer_s_vocabulary_and_the_seed():
     again, _ = pretrained.model(options(), seed=1, vocab=50, shape=SHAPE)
     other, _ = pretrained.model(options(), seed=2, vocab=50, shape=SHAPE)
     assert torch.equal(first.out.weight, again.out.weight) and not torch.equal(first.out.weight, other.out.weight)
-    assert pretrained.model(options(vocab=60), seed=1, vocab=50, shape=SHAPE)[0].config.vocab == 60
+    assert pretrained.model(options(vocab=60), seed=1, vocab=50, shape=SHAPE)[0].config.vocab == 50, (
+        "learnt, 60 at most"
+    )
+    given = options(vocab=60, tokenizer="tokenizer.json")
+    assert pretrained.model(given, seed=1, vocab=50, shape=SHAPE)[0].config.vocab == 60
     score, _ = pretrained.model(options(), seed=1, vocab=50, shape=pretrained.classes(None))
     assert (score.config.problem, score.out.out_features) == ("regression", 1)
 

@@ -114,7 +114,7 @@ def test_the_best_evaluation_is_pinned_beside_the_newest(tmp_path):
     last = trainer.model.embed.weight.detach().clone()
     assert trainer.load_best() == 14
     assert not torch.equal(last, trainer.model.embed.weight)
-    saved = trainer.checkpoints.load(tmp_path / "checkpoints" / "step_14")["model"]
+    saved = trainer.checkpoints.load(tmp_path / "checkpoints" / "step_14").weights()
     assert all(torch.equal(saved[name], p) for name, p in trainer.model.named_parameters())
 
 
