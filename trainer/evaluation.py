@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,9 +73,10 @@ def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strat
             for computed, counted in passes([batch], strategy, feed):
                 computed = to_device(computed, strategy.device)
                 with strategy.precision.autocast():
-                    output, terms = task.terms(model, computed)
-                if not counted:
+                    found = strategy.forward(partial(task.terms, batch=computed))
+                if not (counted and strategy.ends):
                     continue
+                output, terms = found
                 metrics.update(output, computed)
                 for name, term in terms.items():
                     total, count = sums[name]
@@ -82,9 +84,9 @@ def measure(model: nn.Module, task: Task, some: Iterable[Batch], strategy: Strat
     numbers = [float(number) for name in sorted(sums) for number in sums[name]]
     *numbers, rows = strategy.total(torch.tensor([*numbers, rows], dtype=torch.float64)).tolist()
     loss = sum(total / max(count, 1.0) for total, count in zip(numbers[::2], numbers[1::2]))
-    index, of = strategy.shard_of_batch()
-    if of > 1:
-        metrics.merge([*dict(strategy.gather((index, metrics.state()))).values()])  # one of each share
+    if strategy.world > 1:
+        said = strategy.gather((strategy.shard_of_batch()[0], strategy.ends, metrics.state()))
+        metrics.merge([*{index: state for index, ends, state in said if ends}.values()])  # one of each share
     return Evaluated({"loss": loss, **metrics.compute()}, int(rows))
 
 
@@ -96,9 +98,10 @@ def predict(model: nn.Module, task: Task, feed: Feed, strategy: Strategy) -> lis
     with aside(model, strategy.device):
         for batch in batches(feed):
             for computed, counted in passes([batch], strategy, feed):
+                inputs = to_device(without(computed, task.targets), strategy.device)
                 with strategy.precision.autocast():
-                    found = task.predict(model, to_device(without(computed, task.targets), strategy.device))
-                if not counted:
+                    found = strategy.forward(partial(task.predict, batch=inputs))
+                if not (counted and strategy.ends):
                     continue
                 if len(found) != len(computed["rows"]):
                     raise DataError(f"the task gave {len(found)} predictions for {len(computed['rows'])} rows")

@@ -4,9 +4,10 @@ import resource
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,18 +29,19 @@ class Checks:
     """What the recipe knows of its data; ``None`` leaves a check out.
 
     vocab      token ids of column ``ids`` are below it
+    special    name -> id of tokens that some example has to hold: those that begin and end a text
     classes    labels are integers below it, or ``ignore``; ``None`` for regression: labels are finite
     max_empty  the largest share of examples that may be without any target
-    show       how many examples to print, each through ``decode`` (features -> text)
+    decode     features of an example -> text, for those that are printed (``train.show``)
     """
 
     vocab: int | None = None
+    special: Mapping[str, int] = field(default_factory=dict)
     ids: str = "input_ids"
     labels: str = "labels"
     classes: int | None = None
     ignore: int = -100
     max_empty: float = 0.01
-    show: int = 0
     decode: Callable[[dict[str, Any]], str] = str
 
 
@@ -58,10 +60,13 @@ def check_rows(dataset: Any, checks: Checks) -> Labels:
     if not len(dataset):
         raise DataError("the training data has no rows")
     looked_at = min(len(dataset), CHUNK) if getattr(dataset, "streamed", False) else len(dataset)
-    empty, top_id, classes = 0, -1, Counter()
+    empty, top_id, classes, absent = 0, -1, Counter(), dict(checks.special)
     for start, columns in _chunks(dataset, looked_at):
         if checks.vocab is not None and checks.ids in columns:
             top_id = max(top_id, _check_ids(dataset, start, columns[checks.ids], checks))
+        if absent:
+            held = np.unique(_flat(columns[checks.ids])[0])
+            absent = {name: token for name, token in absent.items() if token not in held}
         if checks.labels in columns:
             values, owner = _flat(columns[checks.labels])
             _check_labels(dataset, start, values, owner, checks)
@@ -74,6 +79,11 @@ def check_rows(dataset: Any, checks: Checks) -> Labels:
             f"{empty:,} of {looked_at:,} examples have no target: "
             f"every label in their column '{checks.labels}' is {checks.ignore}. The model would learn nothing from them; "
             "look at the label column, or cut less (batch.max_length)"
+        )
+    if absent:
+        raise DataError(
+            f"no example holds {' nor '.join(f'{name} (token id {token})' for name, token in absent.items())}, which the "
+            "model was trained with: the tokenizer does not add it. Use the tokenizer of the checkpoint (model.tokenizer)"
         )
     return Labels(looked_at, empty, top_id, classes)
 
@@ -138,9 +148,10 @@ def first_loss(model: nn.Module, task: Task, feed: Feed, stepper: Stepper) -> di
     counts, totals, targets = stepper.counts(micros), Counter(), Counter()
     with aside(model, stepper.strategy.device):
         for micro, counted in passes(micros, stepper.strategy, feed):
+            inputs = to_device(micro, stepper.strategy.device)
             with stepper.strategy.precision.autocast():
-                _, terms = task.terms(model, to_device(micro, stepper.strategy.device))
-            for name, term in terms.items() if counted else ():
+                found = stepper.strategy.forward(partial(task.terms, batch=inputs))
+            for name, term in found[1].items() if counted and stepper.strategy.ends else ():
                 totals[name] += float(term.weight * term.total)
                 targets[name] += float(term.count)
     alone = stepper.strategy.shard_of_batch()[1] == 1  # else the announced counts are of all shares
@@ -164,11 +175,18 @@ def leaks(model: nn.Module, task: Task, batch: Batch, strategy: Strategy) -> boo
         return None
     with aside(model, strategy.device), strategy.precision.autocast():
         before, after = (
-            _numbers(task.predict(model, to_device(without(some, task.targets), strategy.device)))
+            strategy.forward(partial(task.predict, batch=to_device(without(some, task.targets), strategy.device)))
             for some in (batch, _last_reversed(batch))
         )
-    *others, own = (np.abs(a - b).max(initial=0.0) for a, b in zip(before, after))
-    return max(others) > 0.01 * own if own > 1e-5 else None  # rounding is far below, a leak far above a hundredth
+    found = strategy.gather(_leaked(before, after) if strategy.ends else None)
+    return True if True in found else False if False in found else None
+
+
+def _leaked(before: Sequence[Any], after: Sequence[Any]) -> bool | None:
+    """Whether answers to other sequences than the last one differ; ``None`` where the last one's does not."""
+    *others, own = (np.abs(a - b).max(initial=0.0) for a, b in zip(_numbers(before), _numbers(after)))
+    # rounding is far below, a leak far above a hundredth
+    return bool(max(others) > 0.01 * own) if own > 1e-5 else None
 
 
 def _last_reversed(batch: Batch) -> Batch:

@@ -46,7 +46,7 @@ class Run:
     def __init__(self, trainer: "Trainer"):
         self.t, self.o = trainer, trainer.options
         self.strategy, self.device, self.task = trainer.strategy, trainer.strategy.device, trainer.task
-        self.progress, self.meter, self.stop = Progress(), guards.Meter(), StopSignals(self.strategy.total)
+        self.progress, self.meter, self.stop = Progress(), guards.Meter(), StopSignals(self.strategy.votes)
         self.metric, self.mode = self._deciding_metric()
         self.steps = self._planned_steps()
         self.warmup = schedules.warmup_steps(self.o.schedule.warmup, self.steps)
@@ -158,7 +158,7 @@ class Run:
                 )
         for line in lines.check(facts, labels, t.checks, self.device.type):
             self.journal.say("check", line)
-        for row in range(min(t.checks.show, labels.rows)):
+        for row in range(min(self.o.train.show, labels.rows)):
             self.journal.say("row", f"{row}: {t.checks.decode(t.train.dataset[row])}")
         self.journal.event("check", facts)
 

@@ -19,12 +19,12 @@ class StopSignals:
     """A context in which SIGTERM, SIGINT and SIGUSR1 ask the run to stop at its next poll.
 
     A second SIGINT interrupts at once, for whoever does not want to wait. Outside the main thread nothing is caught:
-    Python allows handlers only there. ``total`` sums over the processes of the run: a signal to one stops all of them, at
+    Python allows handlers only there. ``votes`` sums over the processes of the run: a signal to one stops all of them, at
     the same poll.
     """
 
-    def __init__(self, total: Callable[[Tensor], Tensor] = lambda values: values) -> None:
-        self._total = total
+    def __init__(self, votes: Callable[[Tensor], Tensor] = lambda values: values) -> None:
+        self._votes = votes
         self.received: signal.Signals | None = None
         self._before: dict[int, object] = {}
 
@@ -45,6 +45,6 @@ class StopSignals:
 
     def poll(self) -> None:
         """Raise :class:`StopRequested` when a signal has come to any process; all poll together."""
-        came = self._total(torch.tensor([float(self.received == number) for number in CAUGHT]))
+        came = self._votes(torch.tensor([float(self.received == number) for number in CAUGHT]))
         if came.any():
             raise StopRequested(CAUGHT[int(came.argmax())].name)

@@ -1,7 +1,6 @@
 """One optimizer step over its micro batches, with the loss of the whole batch however it is split."""
 
 from collections.abc import Container, Iterable, Iterator
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -95,15 +94,16 @@ class Stepper:
     def gradients(self, micros: list[Batch]) -> Tensor:
         """Forward and backward over the micro batches; the loss of the global batch, gradients in the parameters."""
         counts = self.counts(micros)
-        computed, losses = list(passes(micros, self.strategy, self.feed)), []
-        for i, (micro, counted) in enumerate(computed):
-            with nullcontext() if i == len(computed) - 1 else self.strategy.no_sync():
-                with self.strategy.precision.autocast():
-                    _, terms = self.task.terms(self.model, to_device(micro, self.strategy.device))
-                loss = sum(term.weight * widened(term.total) / counts[name] for name, term in terms.items())
-                loss = loss if counted else 0.0 * loss
-                self.strategy.backward(loss)
-                losses.append(loss.detach())
+        computed = list(passes(micros, self.strategy, self.feed))
+
+        def loss(model: nn.Module, i: int) -> Tensor:
+            micro, counted = computed[i]
+            with self.strategy.precision.autocast():
+                _, terms = self.task.terms(model, to_device(micro, self.strategy.device))
+            part = sum(term.weight * widened(term.total) / counts[name] for name, term in terms.items())
+            return part if counted else 0.0 * part
+
+        losses = self.strategy.accumulate(len(computed), loss)
         self.strategy.reduce()
         return self.strategy.total(sum(losses, torch.zeros((), dtype=torch.float64, device=self.strategy.device)))
 

@@ -27,6 +27,7 @@ class Strategy(Protocol):
     rank: int  # this process; 0 is the one that speaks and writes logs
     world: int  # of so many
     lockstep: bool  # each forward and backward pass is one of all processes: one without examples makes it all the same
+    ends: bool  # this process holds the end of the model: it has outputs, and what it tells of its share counts
 
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
         """The model on its device, wrapped or sharded; every later call is about this one.
@@ -43,8 +44,18 @@ class Strategy(Protocol):
     def total(self, values: Tensor) -> Tensor:
         """The sum of ``values`` over all shares of the batch, the same everywhere."""
 
+    def votes(self, values: Tensor) -> Tensor:
+        """The sum of ``values`` over all processes, the same everywhere."""
+
     def gather(self, value: Any) -> list[Any]:
         """``value`` of every process, in their order, the same everywhere. Several may have the same share."""
+
+    def forward(self, call: Callable[[nn.Module], Any]) -> Any:
+        """What ``call`` makes of the model in one forward pass without gradients, where the process ``ends``; else ``None``."""
+
+    def accumulate(self, count: int, loss: Callable[[nn.Module, int], Tensor]) -> list[Tensor]:
+        """Forward and backward passes of a step: ``loss(model, i)`` is this share's part of the global loss in micro batch i
+        of ``count``. Returns the parts, detached; none where the process does not ``end``."""
 
     def no_sync(self) -> AbstractContextManager:
         """The context of every backward pass of a step but the last: gradients are only added up."""
@@ -77,6 +88,9 @@ CLASSES = {  # an option's name, its class; a name without one is not among the 
     "tp": "trainer.strategies.tensor_parallel.TensorParallel",
     "fsdp_tp": "trainer.strategies.tensor_parallel.ShardedTensorParallel",
     "cp": "trainer.strategies.context_parallel.ContextParallel",
+    "deepspeed_zero1": "trainer.strategies.zero.Zero",
+    "deepspeed_zero2": "trainer.strategies.zero.Zero",
+    "deepspeed_zero3": "trainer.strategies.zero.Zero",
 }
 
 

@@ -39,9 +39,13 @@ class Several(Single):
         return self.index, self.of
 
     def total(self, values: Tensor) -> Tensor:
-        summed = values.to(torch.float64, copy=True)
-        distributed.all_reduce(summed)
+        summed = self.votes(values.to(torch.float64))
         return (summed / (self.world // self.of)).to(values.dtype)  # processes of one share say the same
+
+    def votes(self, values: Tensor) -> Tensor:
+        summed = values.clone()
+        distributed.all_reduce(summed)
+        return summed
 
     def gather(self, value: Any) -> list[Any]:
         return processes.gather(value)

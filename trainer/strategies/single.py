@@ -1,5 +1,6 @@
 """One process on one device."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,7 +20,7 @@ from trainer.strategies.state import Saved
 class Single:
     """See :class:`trainer.strategies.base.Strategy`."""
 
-    rank, world, lockstep = 0, 1, False
+    rank, world, lockstep, ends = 0, 1, False, True
 
     def __init__(self, options: StrategyOptions, device: torch.device, precision: Precision):
         self.options, self.device, self.precision = options, device, precision
@@ -43,8 +44,23 @@ class Single:
     def total(self, values: Tensor) -> Tensor:
         return values
 
+    def votes(self, values: Tensor) -> Tensor:
+        return values
+
     def gather(self, value: Any) -> list[Any]:
         return [value]
+
+    def forward(self, call: Callable[[nn.Module], Any]) -> Any:
+        return call(self.model)
+
+    def accumulate(self, count: int, loss: Callable[[nn.Module, int], Tensor]) -> list[Tensor]:
+        losses = []
+        for i in range(count):
+            with nullcontext() if i == count - 1 else self.no_sync():
+                part = loss(self.model, i)
+                self.backward(part)
+            losses.append(part.detach())
+        return losses
 
     def no_sync(self) -> AbstractContextManager:
         return nullcontext()
