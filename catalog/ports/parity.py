@@ -6,7 +6,7 @@
 A port takes part through a :class:`Face` (``face(port)`` makes it). Inputs are PyTorch tensors by published name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,8 +24,12 @@ class Face(Protocol):
     def forward(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The outputs in evaluation."""
 
-    def step(self, inputs: Mapping[str, Any], of: str) -> dict[str, np.ndarray]:
-        """One step of gradient descent in training on the sum of output ``of``: the gradients of all parameters."""
+    def step(self, inputs: Mapping[str, Any], of: Sequence[str]) -> dict[str, np.ndarray]:
+        """One step of gradient descent in training on the outputs ``of``: the gradients of all parameters.
+
+        What descends is the sum of their elements, each times the cosine of its place: a scalar as it is, and of normed
+        states more than a plain sum, which has no gradient.
+        """
 
     def values(self) -> dict[str, np.ndarray]:
         """Every leaf that a checkpoint holds."""
@@ -51,15 +55,15 @@ def forward(model: nn.Module, port: Face, inputs: Mapping[str, Any]) -> dict[str
 
 
 def step(model: nn.Module, port: Face, inputs: Mapping[str, Any]) -> dict[str, float]:
-    """One step of gradient descent on both, in training: by leaf, how far the two are apart.
+    """One step of gradient descent on both, in training, on the loss or else all outputs: by leaf, how far they are apart.
 
     ``gradient of <name>`` is relative to the gradient's largest value (at least a hundredth of the largest of all, since a
     gradient that cancels to zero has no digits); ``<name>`` is a leaf after the step.
     """
     model.train()
     outputs = flat(model(**inputs))
-    of = "loss" if "loss" in outputs else next(n for n, v in outputs.items() if v.is_floating_point())
-    outputs[of].sum().backward()
+    of = ["loss"] if "loss" in outputs else [n for n, v in outputs.items() if v.is_floating_point()]
+    sum((outputs[n].flatten() * torch.arange(outputs[n].numel()).cos()).sum() for n in of).backward()
     gradients = port.step(arrays(inputs), of)
     wanted = {
         n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters() if p.requires_grad
@@ -127,17 +131,19 @@ class _Flax:
     def forward(self, inputs):
         from flax import nnx
 
-        fixed, traced = _apart(inputs)
+        fixed, traced = apart(inputs)
         return nnx.jit(lambda port, traced: port(**traced, **fixed))(self.port, traced)
 
     def step(self, inputs, of):
+        import jax.numpy as jnp
         import optax
         from flax import nnx
 
-        fixed, traced = _apart(inputs)
+        fixed, traced = apart(inputs)
 
         def objective(port, traced):
-            return flat(port(**traced, **fixed, train=True))[of].sum()
+            outputs = flat(port(**traced, **fixed, train=True, rngs=nnx.Rngs(0)))
+            return sum((outputs[n].ravel() * jnp.cos(jnp.arange(outputs[n].size))).sum() for n in of)
 
         optimizer = nnx.Optimizer(self.port, optax.sgd(RATE), wrt=nnx.Param)
 
@@ -153,7 +159,7 @@ class _Flax:
         return self.port.values()
 
 
-def _apart(inputs):
+def apart(inputs):
     """Python values, which decide what is traced, and arrays."""
     fixed = {n: v for n, v in inputs.items() if isinstance(v, (bool, int, float, str)) or v is None}
     return fixed, {n: v for n, v in inputs.items() if n not in fixed}

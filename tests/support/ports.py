@@ -1,8 +1,11 @@
 """What tests of ports share: tiny published models without dropout, loaded once, and inputs of other sizes."""
 
+import atexit
 import json
+import shutil
 import tempfile
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -22,25 +25,47 @@ def _weight(case):
 
 
 # The class of each model that stands for it: all share the backbone, and heads are made of the same few layers.
-CHOSEN = {case.data["model_type"]: case for case in sorted(CASES, key=_weight)}
+CHOSEN = {registry.CLASSES[case.data["class"]][0]: case for case in sorted(CASES, key=_weight)}
+FACES = {"flax": "catalog.ports.flax", "tf": "catalog.ports.keras"}
 
 
 @cache
-def folder(path: Path) -> Path:
-    """A published folder of a golden file's model with every dropout rate at zero, so that training has one answer."""
+def folder(path: Path, rate: float = 0.0) -> Path:
+    """A published folder of a golden file's model with every dropout at ``rate``; without any, training has one answer."""
     case = golden.Golden(path)
-    made = case.write(Path(tempfile.mkdtemp(prefix="trivium-port-")) / "published")
-    config = {
-        key: 0.0 if "drop" in key and isinstance(value, (int, float)) and not isinstance(value, bool) else value
-        for key, value in case.config().items()
-    }
-    (made / "config.json").write_text(json.dumps(config))
+    made = case.write(_place() / f"{len(list(_place().iterdir()))}")
+    (made / "config.json").write_text(json.dumps(_rated(case.config(), rate)))
     return made
 
 
-def torch_model(case):
-    """The PyTorch model of a case, without dropout."""
-    return catalog.load(folder(case.path))
+@cache
+def _place() -> Path:
+    """Where folders stand while this process lives."""
+    made = tempfile.mkdtemp(prefix="trivium-port-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
+
+
+def _rated(config, rate):
+    """``config``, those inside it too, with every dropout at ``rate``."""
+    return {
+        key: _rated(value, rate) if isinstance(value, dict)
+        else rate if "drop" in key and isinstance(value, (int, float)) and not isinstance(value, bool)
+        else value
+        for key, value in config.items()
+    }  # fmt: skip
+
+
+def torch_model(case, rate: float = 0.0):
+    """The PyTorch model of a case, every dropout at ``rate``."""
+    return catalog.load(folder(case.path, rate))
+
+
+def port(model, framework: str):
+    """``model`` as a port."""
+    from catalog.ports import export
+
+    return import_module(FACES[framework]).Port(export.blueprint(model), export.values(model))
 
 
 def inputs(case):
@@ -59,3 +84,11 @@ def larger(given, lengths=True):
                 tensor = torch.cat([tensor, tensor.narrow(d, 0, 1)], d)
         found[path] = tensor
     return rebuild(found) | dict(asked.flags)
+
+
+def images(given, count):
+    """The same inputs for ``count`` images that differ: a batch norm over two values has no digits to compare."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(count, *given["pixel_values"].shape[1:], generator=generator)
+    labels = {"labels": torch.arange(count) % (given["labels"].max() + 1)} if "labels" in given else {}
+    return {**given, "pixel_values": pixels, **labels}
