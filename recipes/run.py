@@ -15,7 +15,7 @@ from trainer.lines import parameters
 from trainer.loop import Trainer
 from trainer.strategies import processes
 
-DIVIDED = ("fsdp", "hsdp")  # strategies under which no process ever holds the whole model
+DIVIDED = ("fsdp", "hsdp", "tp", "fsdp_tp", "cp")  # strategies under which no process ever holds the whole model
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,11 +1,12 @@
-"""One process of two: models built without memory, divided by FSDP and filled; compared with the same ones built whole.
+"""One process of several: models built without memory, divided and filled; compared with the same ones built whole.
 
-``python filling_worker.py FOLDER``: writes FOLDER/out.RANK.json, for each case the names that differ and the bytes read.
+``python filling_worker.py FOLDER STRATEGIES``: writes FOLDER/out.WORLD.RANK.json, for each case ``MODEL STRATEGY`` the names
+that differ in new weights, those that differ in weights read from a file, the bytes read and those of the model.
 """
 
 import json
-import os
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from catalog.filling import Filling
 from tests.equivalence import models
 from tests.support import training
 from trainer.precision import Precision
-from trainer.strategies import base, state
+from trainer.strategies import base, processes, state
 
 CPU = torch.device("cpu")
 HEADS = {
@@ -35,31 +36,33 @@ def differs(model, whole):
     return [name for name, tensor in expected.items() if not torch.equal(tensor, found[name])]
 
 
-def divided(model, filling):
-    strategy = base.build(training.spread("fsdp"), CPU, Precision("fp32", CPU))
-    return strategy.setup(model, filling)
+def divided(strategy, name, folder=None):
+    """The model built without memory and divided, and how it was filled."""
+    strategy = base.build(training.spread(strategy), CPU, Precision("fp32", CPU))
+    blank = models.build(name, dtype=torch.float32, device="meta")
+    filling = Filling(blank, seed=0, folder=folder)
+    return strategy.setup(blank, filling), filling
 
 
-def main(folder):
-    folder, out = Path(folder), {}
+def main(folder, strategies):
+    folder, out, rank = Path(folder), {}, processes.rank()
+    processes.join()
     for name, head in HEADS.items():
-        whole = models.build(name, dtype=torch.float32)
-        blank = models.build(name, dtype=torch.float32, device="meta")
-        out[f"{name} new"] = [differs(divided(blank, Filling(blank, seed=0)), whole), 0, 0]
-        saved = folder / name
-        if os.environ["RANK"] == "0":
+        new, saved = models.build(name, dtype=torch.float32), folder / name
+        if rank == 0:
+            moved = deepcopy(new)
             with torch.no_grad():
-                for p in whole.parameters():
+                for p in moved.parameters():
                     p.add_(torch.linspace(0, 1, p.numel()).view_as(p))
-            catalog.save(whole, saved)
+            catalog.save(moved, saved)
         torch.distributed.barrier()
         whole = catalog.load(saved, head)
-        blank = models.build(name, dtype=torch.float32, device="meta")
-        filling = Filling(blank, seed=0, folder=saved)
-        wrong = differs(divided(blank, filling), whole)
         size = sum(t.nbytes for t in state.tensors(whole).values())
-        out[f"{name} read"] = [wrong, filling.reader.bytes, size]
-    (folder / f"out.{os.environ['RANK']}.json").write_text(json.dumps(out))
+        for strategy in strategies.split(","):
+            drawn, _ = divided(strategy, name)
+            read, filling = divided(strategy, name, saved)
+            out[f"{name} {strategy}"] = [differs(drawn, new), differs(read, whole), filling.reader.bytes, size]
+    (folder / f"out.{processes.world()}.{rank}.json").write_text(json.dumps(out))
 
 
 if __name__ == "__main__":

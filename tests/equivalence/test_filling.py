@@ -1,4 +1,4 @@
-"""Models built without memory and divided between two processes: every value is that of a whole start."""
+"""Models built without memory and divided among processes: every value is that of a whole start."""
 
 import json
 import os
@@ -10,32 +10,46 @@ import pytest
 import torch
 
 from catalog.layers.draws import draw
+from recipes.run import DIVIDED
 from tests.equivalence import models
 
 ROOT = Path(__file__).resolve().parents[2]
+PLACES = {2: ("fsdp", "tp", "cp"), 4: ("hsdp", "fsdp_tp")}  # processes, and strategies under which they start so
 NAMES = ["bert", "gpt2", "llama", "t5", "vit"]
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("filled")
+    """By number of processes, what each of them found."""
+    folder, results = tmp_path_factory.mktemp("filled"), {}
     worker = str(Path(__file__).with_name("filling_worker.py"))
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", worker, str(folder)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads((folder / f"out.{rank}.json").read_text()) for rank in range(2)]
+    for world, strategies in PLACES.items():
+        start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}", worker]
+        command = [sys.executable, *start, str(folder), ",".join(strategies)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-3000:]
+        results[world] = [json.loads((folder / f"out.{world}.{rank}.json").read_text()) for rank in range(world)]
+    return results
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_new_weights_are_those_of_a_whole_model_to_the_bit(found, name):
-    assert [result[f"{name} new"][0] for result in found] == [[], []]
+@pytest.mark.parametrize("world, strategy", [(world, strategy) for world in PLACES for strategy in PLACES[world]])
+def test_values_are_those_of_a_whole_model_to_the_bit(found, world, strategy, name):
+    for drawn, read, _, _ in (result[f"{name} {strategy}"] for result in found[world]):
+        assert drawn == [] and read == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_process_reads_its_half_of_a_checkpoint(found, name):
-    for wrong, read, size in (result[f"{name} read"] for result in found):
-        assert wrong == [] and 0.45 * size < read < 0.55 * size  # tensors of an odd length are not divided evenly
+def test_each_process_reads_its_part_of_a_checkpoint(found, name):
+    """A tensor of an odd length is not divided evenly, and tensor parallelism keeps norms and positions whole."""
+    for world, strategy, least, most in [(2, "fsdp", 0.45, 0.55), (2, "tp", 0.45, 0.75), (4, "fsdp_tp", 0.2, 0.35)]:
+        for _, _, read, size in (result[f"{name} {strategy}"] for result in found[world]):
+            assert least * size < read < most * size, (strategy, read / size)
+
+
+def test_all_strategies_that_divide_a_model_are_here():
+    assert {strategy for strategies in PLACES.values() for strategy in strategies} == {*DIVIDED}
 
 
 @pytest.mark.parametrize("name", models.MODELS)

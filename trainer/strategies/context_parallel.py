@@ -151,7 +151,10 @@ class ContextParallel(Sharded):
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
         check(model, self.mesh["cp"].size())
         self.everyone = init_device_mesh(self.device.type, (self.world,), mesh_dim_names=("shard",))
-        return super().setup(split(model, self.mesh["cp"].get_group()), fill)
+        return super().setup(model, fill)
+
+    def divide(self, model: nn.Module) -> nn.Module:
+        return split(model, self.mesh["cp"].get_group())
 
     def backward(self, loss: Tensor) -> None:
         super().backward(loss / self.mesh["cp"].size())

@@ -3,22 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import distributed, nn
+from torch import nn
 
 from trainer.options import OptimOptions
 from trainer.strategies.base import Fill
 from trainer.strategies.buckets import Buckets
-from trainer.strategies.several import Several
+from trainer.strategies.several import Several, alike
 
 
 class Ddp(Several):
     """See :class:`trainer.strategies.base.Strategy`. Weights and optimizer are equal on all processes at all times."""
 
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
-        super().setup(model, fill)
-        for tensor in self.model.state_dict().values():  # of the first process: new weights are drawn on each
-            distributed.broadcast(tensor, 0)
-        return self.model
+        return alike(super().setup(model, fill))
 
     def optimizer(self, options: OptimOptions) -> None:
         super().optimizer(options)

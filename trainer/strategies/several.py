@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from trainer.options import StrategyOptions
 from trainer.precision import Precision
@@ -58,3 +58,10 @@ class Several(Single):
         if max_norm is not None:
             norms.cut(grads, norm, max_norm)
         return norm.to(self.device)
+
+
+def alike(model: nn.Module) -> nn.Module:
+    """``model``, whole on each process, with the values it has on the first: new weights are drawn on each."""
+    for tensor in model.state_dict().values():
+        distributed.broadcast(tensor, 0)
+    return model

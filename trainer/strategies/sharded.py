@@ -5,7 +5,7 @@ block are gathered when it computes and given back afterwards, its gradients sum
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -19,7 +19,7 @@ from trainer.options import StrategyOptions
 from trainer.precision import DTYPES, Precision
 from trainer.strategies.base import Fill
 from trainer.strategies.blocks import blocks
-from trainer.strategies.several import Several
+from trainer.strategies.several import Several, alike
 
 # Logits are views of a matrix product; nothing here or in the catalog writes into them.
 warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
@@ -42,15 +42,25 @@ class Sharded(Several):
         """The processes among which ``fully_shard`` divides; of two dimensions, the inner ones, for each of the outer."""
         return self.mesh
 
+    def divide(self, model: nn.Module) -> nn.Module:
+        """``model`` as another strategy divides it before its parts are divided here."""
+        return model
+
+    def roots(self, model: nn.Module) -> Sequence[nn.Module]:
+        """The modules that a pass begins and ends with."""
+        return [model]
+
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
         home = torch.device("cpu") if self.options.offload else self.device  # of weights between uses
         if fill is None:
-            model = model.to(self.device)
+            model = alike(model.to(self.device))  # replicas that began apart would stay apart
+        model = self.divide(model)
         for block in blocks(model).values():
             if self.options.compile:
                 block.compile()
             self.shard(block, self.options.reshard)
-        self.shard(model, False)  # what it holds besides is needed from the first step of a pass to the last
+        for root in self.roots(model):
+            self.shard(root, False)  # what it holds besides is needed from the first step of a pass to the last
         if fill is not None:
             fill(model, home)
             for module in model.modules():  # only weights wait in main memory

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
@@ -29,7 +29,7 @@ from trainer.strategies import draws
 from trainer.strategies.base import Fill
 from trainer.strategies.collectives import Copied, Cut, Joined, Summed
 from trainer.strategies.mesh import divisors
-from trainer.strategies.several import Several
+from trainer.strategies.several import Several, alike
 from trainer.strategies.sharded import Sharded
 
 ROWS, COLUMNS = ("q", "k", "v", "up", "gate"), ("out", "down")  # the parts of an attention or MLP
@@ -93,7 +93,7 @@ def split(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
         module.register_forward_pre_hook(partial(_enter, group), with_kwargs=True)
         if hasattr(module, "attend"):
             module.attend = partial(_attend, module.attend, group)
-        if _drops(module):
+        if draws.drops(module):
             draws.own(module, group.rank())
     found = tables(model, group.size())
     for table in found:
@@ -169,11 +169,6 @@ def _score(linear: nn.Linear, group: ProcessGroup, x: Tensor) -> Tensor:
     return Joined.apply(_rows(linear, Copied.apply(x, group)), linear.out_features, group)
 
 
-def _drops(module: nn.Module) -> bool:
-    """Whether anything inside draws random numbers in training."""
-    return getattr(module, "dropout", 0.0) > 0 or any(isinstance(m, nn.Dropout) and m.p > 0 for m in module.modules())
-
-
 def _unknown(module: nn.Module) -> str | None:
     """A part of an attention or MLP that the plan has no rule for; a bias is cut to its heads where it is used."""
     for name, part in module.named_children():
@@ -187,8 +182,9 @@ class TensorParallel(Several):
     """``tp``: every matrix of a block shared by all processes. See :class:`trainer.strategies.base.Strategy`."""
 
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
-        model = divided(model, self.mesh, None if fill else self.device)
-        return super().setup(model, fill)
+        check(model, self.mesh.size())
+        model = model if fill else alike(model.to(self.device))
+        return super().setup(split(model, self.mesh), fill)
 
 
 class ShardedTensorParallel(Sharded):
@@ -198,15 +194,8 @@ class ShardedTensorParallel(Sharded):
         return self.mesh["shard"]
 
     def setup(self, model: nn.Module, fill: Fill | None = None) -> nn.Module:
-        model = divided(model, self.mesh["tp"], None if fill else self.device)
+        check(model, self.mesh["tp"].size())
         return super().setup(model, fill)
 
-
-def divided(model: nn.Module, mesh: DeviceMesh, device: torch.device | None) -> nn.Module:
-    """``model`` checked and split; where it has values already, on ``device`` and as the first process has them."""
-    check(model, mesh.size())
-    if device is not None:
-        model = model.to(device)
-        for tensor in model.state_dict().values():
-            distributed.broadcast(tensor, 0)
-    return split(model, mesh)
+    def divide(self, model: nn.Module) -> nn.Module:
+        return split(model, self.mesh["tp"])
