@@ -107,9 +107,12 @@ def hold_out(rows: Rows, where: Path | str, ordered: bool = False) -> tuple[Rows
 
 
 def column(rows: Rows, names: Sequence[str]) -> Iterator[str]:
-    """The values of these columns, one column after the other."""
+    """The texts of these columns, one column after the other. DataError naming the row where one holds no text."""
     for name in names:
-        yield from rows.data[name]
+        for i, value in enumerate(rows.data[name]):
+            if not isinstance(value, str):
+                raise DataError(f"{rows.where(i)}: column {name!r} holds {value!r}, which is not text")
+            yield value
 
 
 def _measured(options: DataOptions, table: Table, found: Mapping[str, object]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Conversations as examples: what is learnt from, what is cut, what is written while measuring, and how it is scored."""
 
 import dataclasses
+from itertools import chain
 
 import pytest
 import torch
@@ -91,7 +92,7 @@ def padded(features, tokenizer):
 
 
 def unpadded(features):
-    joined = {name: torch.tensor([sum(features[name], [])]) for name in ("input_ids", "labels")}
+    joined = {name: torch.tensor([list(chain(*features[name]))]) for name in ("input_ids", "labels")}
     lengths = torch.tensor([len(ids) for ids in features["input_ids"]])
     return {**joined, "lengths": lengths, "prompt": torch.tensor(features["prompt"])}
 
