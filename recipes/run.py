@@ -8,7 +8,7 @@ from typing import Any
 
 import catalog
 from catalog.saving import describe
-from recipes import adapters, pretrained
+from recipes import adapters, fitting, pretrained
 from recipes.prepared import describe_data
 from trainer.console import Console
 from trainer.lines import parameters
@@ -26,6 +26,7 @@ def run(config: Any, console: Console | None = None) -> float | None:
     errors of catalog and trainer, each with an ``exit_code`` and a message that is complete.
     """
     folder, console = Path(config.run_dir), console or Console(quiet=processes.rank() > 0)
+    fitting.check(config)
     recipe = import_module(f"recipes.{config.recipe}")
     console.say("run", identity(config, recipe.SCALES))
     with pretrained.blank(config.strategy.name in DIVIDED):
