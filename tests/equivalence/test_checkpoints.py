@@ -14,7 +14,17 @@ from trainer.checkpoint.saved import Saved
 from trainer.checkpoint.store import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
-SPREAD = ("fsdp4", "hsdp4", "both4", "fsdp2", "tp2", "hand2", "ddp2")  # cells that save, by strategy and processes
+SPREAD = (
+    "fsdp4",
+    "hsdp4",
+    "both4",
+    "fsdp2",
+    "tp2",
+    "hand2",
+    "ddp2",
+    "into4",
+    "cp2",
+)  # cells that save, by strategy and processes
 
 
 def launch(folder, processes, *cells, fails=False):
@@ -40,6 +50,7 @@ def runs(tmp_path_factory):
         {"name": "fsdp4", "strategy": "fsdp", "save": "from_fsdp4"},
         {"name": "hsdp4", "strategy": "hsdp", "save": "from_hsdp4", "background": True},
         {"name": "both4", "strategy": "fsdp_tp", "save": "from_both4", "background": True},
+        {"name": "into4", "strategy": "fsdp_tp", "load": "from_hsdp4", "save": "from_into4"},
     )  # fmt: skip
     found |= launch(
         folder, 2,
@@ -47,6 +58,7 @@ def runs(tmp_path_factory):
         {"name": "tp2", "strategy": "tp", "load": "from_fsdp4", "save": "from_tp2"},
         {"name": "hand2", "strategy": "by hand", "load": "from_both4", "save": "from_hand2"},
         {"name": "ddp2", "strategy": "ddp", "load": "from_hsdp4", "save": "from_ddp2", "background": True},
+        {"name": "cp2", "strategy": "cp", "load": "from_both4", "save": "from_cp2", "background": True},
         {"name": "other", "strategy": "fsdp", "load": "from_fsdp4", "sizes": {"depth": 3, "hidden": 32}},
     )  # fmt: skip
     cells = [{"name": f"one from_{name}", "strategy": "single", "load": f"from_{name}"} for name in SPREAD]
