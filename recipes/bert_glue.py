@@ -41,8 +41,8 @@ def prepare(config: Any, say: Say) -> Prepared:
         evals={name: feed(data, shape, config.batch, None) for name, data in evals.items()},
         checks=Checks(
             vocab=model.config.vocab,
+            special=pretrained.special(tokenizer, "cls_token", "sep_token"),
             classes=len(glue.labels) if glue.labels else None,
-            show=1,
             decode=lambda row: f"{tokenizer.decode(row['input_ids'])} -> {named(row['labels'], glue.labels)}",
         ),
         about=f"{glue.about}   measured: {', '.join(glue.metrics)}; best by {metric}",

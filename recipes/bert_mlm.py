@@ -53,7 +53,11 @@ def prepare(config: Any, say: Say) -> Prepared:
         processor=tokenizer,
         train=feed(train, shape, config.batch, config.seed, change(train)),
         evals={name: feed(data, shape, config.batch, None, change(data)) for name, data in evals.items()},
-        checks=Checks(vocab=model.config.vocab, show=1, decode=lambda row: tokenizer.decode(row["input_ids"])),
+        checks=Checks(
+            vocab=model.config.vocab,
+            special=pretrained.special(tokenizer, "cls_token", "sep_token"),
+            decode=lambda row: tokenizer.decode(row["input_ids"]),
+        ),
         about=f"which tokens are hidden ({options.mask:.0%}{whole})?{' does the second text follow the first?' * pairs}   "
         f"measured: {', '.join(measured)}; best by {best}",
         source=f"{found.about}   data {found.train.digest[:6]}",

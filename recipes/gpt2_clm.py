@@ -44,7 +44,11 @@ def prepare(config: Any, say: Say) -> Prepared:
         processor=tokenizer,
         train=feed(train, FIELDS, config.batch, config.seed, Sized(train)),
         evals={name: feed(data, FIELDS, config.batch, None, Sized(data)) for name, data in evals.items()},
-        checks=Checks(vocab=model.config.vocab, show=1, decode=lambda row: tokenizer.decode(row["input_ids"])),
+        checks=Checks(
+            vocab=model.config.vocab,
+            special=pretrained.special(tokenizer, "eos_token" if tokenizer.bos_id is None else "bos_token"),
+            decode=lambda row: tokenizer.decode(row["input_ids"]),
+        ),
         about=f"which token comes next?   measured: perplexity, bits_per_byte; best by {deciding(config)}",
         source=f"{found.about}   data {found.train.digest[:6]}   {len(train.data):,} documents in blocks",
         weights=f"{weights}   vocabulary of {len(tokenizer):,}, {vocabulary}",

@@ -53,7 +53,6 @@ def prepare(config: Any, say: Say) -> Prepared:
         checks=Checks(
             vocab=model.config.vocab,
             classes=model.config.vocab,
-            show=1,
             decode=lambda row: tokenizer.decode(row["input_ids"]),
         ),
         about=f"what is the answer?   measured: {', '.join(MEASURED)} of what is written; best by {best}",

@@ -62,6 +62,12 @@ def _learnt(texts: Callable[[], Iterable[str]], content: str, size: int, kind: K
     return build_tokenizer(name, files), "learnt from the training text"
 
 
+def special(tokenizer: text.Tokenizer, *roles: str) -> dict[str, int]:
+    """Token -> id of those of these ``roles`` (``cls_token``) that the tokenizer has."""
+    ids = tokenizer.special_ids
+    return {tokenizer.traits.special[role]: ids[role] for role in roles if ids.get(role) is not None}
+
+
 def classes(labels: Sequence[str] | None) -> dict[str, Any]:
     """What a model's configuration says of these classes; ``None``: it gives one number."""
     problem = "single_label_classification" if labels else "regression"

@@ -44,6 +44,8 @@ def check(facts: Mapping[str, Any], labels: Labels, checks: Checks, device: str)
     data = [f"{labels.rows:,} rows read"]
     if labels.top_id >= 0:
         data.append(f"vocab ok: ids to {labels.top_id:,} of {checks.vocab:,}")
+    if checks.special:
+        data.append(f"{', '.join(checks.special)} there")
     data.append(f"supervised {percent(facts['supervised'])}")
     if labels.classes:
         data.append(f"labels {balance(labels.classes)}")

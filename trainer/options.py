@@ -149,6 +149,9 @@ class TrainOptions:
             "min": 1,
         }
     )
+    show: int = field(
+        metadata={"help": "examples printed before the first step as the model gets them; also --show 3", "min": 0}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

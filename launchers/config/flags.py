@@ -7,12 +7,19 @@ from pathlib import Path
 from launchers.config.errors import OptionError
 from launchers.config.nearest import nearest
 
-KNOWN = {"--help": "help", "-h": "help", "--multirun": "multirun", "-m": "multirun", "--config-dir": "config_dir"}
+KNOWN = {
+    "--help": "help", "-h": "help", "--multirun": "multirun", "-m": "multirun", "--config-dir": "config_dir",
+    "--show": "show",
+}  # fmt: skip
+VALUED = ("config_dir", "show")
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """``settings`` are the arguments without a dash, each with its position counted from 1."""
+    """``settings`` are the arguments without a dash, each with its position counted from 1.
+
+    ``--show 3`` is another word for the setting ``train.show=3``.
+    """
 
     help: bool
     multirun: bool
@@ -33,10 +40,13 @@ def split(argv: Sequence[str]) -> CommandLine:
         name, _, value = word.partition("=")
         where = f"command line, argument {position}"
         flag = KNOWN.get(name)
-        if flag is None or (value and flag != "config_dir"):
+        if flag is None or (value and flag not in VALUED):
             raise _unknown(word, name, where)
-        if flag == "config_dir":
+        if flag in VALUED:
             value = value or next(words, (0, ""))[1]
+        if flag == "show":
+            settings.append((position, f"train.show={value}"))
+        if flag == "config_dir":
             if not Path(value).is_dir() or not value:
                 raise OptionError(f"--config-dir {value}: no such folder", where, ("a folder laid out like conf/",))
             folders.append(Path(value).resolve())
@@ -49,4 +59,5 @@ def _unknown(word: str, name: str, where: str) -> OptionError:
     if meant is None and "=" in word:
         return OptionError(f"unknown flag '{name}'", where, (f"settings have no dashes: {word.lstrip('-')}",))
     hint = f"did you mean '{meant}'?" if meant else "settings are key=value"
-    return OptionError(f"unknown flag '{word}'", where, (hint, "flags: --help, --multirun, --config-dir FOLDER"))
+    flags = "flags: --help, --multirun, --config-dir FOLDER, --show N"
+    return OptionError(f"unknown flag '{word}'", where, (hint, flags))

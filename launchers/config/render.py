@@ -116,6 +116,7 @@ _COMMANDS = (
     ("recipe=NAME print=config", "the whole configuration with the origin of every value"),
     ("resume=ID", "continue a run"),
     ("--config-dir FOLDER", "files of your own, laid out like conf/"),
+    ("--show 3", "print three examples as the model gets them, then train"),
     ("--multirun", "one run for each combination of values, as optim.lr=1e-5,2e-5"),
 )
 

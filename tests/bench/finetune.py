@@ -108,7 +108,7 @@ class Bench:
     def settings(self):
         """The options of the loop."""
         return SimpleNamespace(
-            train=options.TrainOptions(epochs=self.args.epochs, steps=None, clip=1.0, log_every=10, max_skips=5),
+            train=options.TrainOptions(epochs=self.args.epochs, steps=None, clip=1.0, log_every=10, max_skips=5, show=0),
             eval=options.EvalOptions(every=10**9, metric=None, patience=None),
             checkpoint=options.CheckpointOptions(every=None, keep=1, background=False),
             optim=options.OptimOptions(name="adamw", lr=5e-4, decay=0.01, betas=(0.9, 0.999), eps=1e-8, momentum=None),

@@ -37,10 +37,12 @@ class Config:
 def config(
     *, epochs=2, steps=None, clip=1.0, log_every=1, max_skips=3, lr=0.02, decay=0.01, schedule="linear", warmup=0.1,
     dtype="fp32", eval_every="epoch", metric=None, patience=None, save_every=None, keep=2, background=False,
-    strategy="single", optim="adamw", reduce=None, activations="none",
+    strategy="single", optim="adamw", reduce=None, activations="none", show=0,
 ):  # fmt: skip
     return Config(
-        options.TrainOptions(epochs=epochs, steps=steps, clip=clip, log_every=log_every, max_skips=max_skips),
+        options.TrainOptions(
+            epochs=epochs, steps=steps, clip=clip, log_every=log_every, max_skips=max_skips, show=show
+        ),
         options.EvalOptions(every=eval_every, metric=metric, patience=patience),
         options.CheckpointOptions(every=save_every, keep=keep, background=background),
         optimizer(optim, lr, decay),

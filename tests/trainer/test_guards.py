@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -186,6 +187,7 @@ def test_out_of_memory_is_one_message_with_the_knobs(tmp_path, error):
         trainer.fit()
     message = str(raised.value)
     assert "out of memory on cpu after step 3 on a micro batch of 4 examples" in message
+    assert re.search(r"; peak \d+(\.\d+)? [KMG]i?B\n", message), "what was measured, not what was planned"
     assert all(knob in message for knob in ("batch.tokens", "batch.accumulate", "batch.max_length", "precision.dtype"))
     assert raised.value.exit_code == 4
 

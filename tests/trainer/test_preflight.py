@@ -88,6 +88,19 @@ def test_examples_without_a_target_are_refused_above_a_share(empty, limit, refus
         assert preflight.check_rows(data, checks).empty == empty
 
 
+def test_a_special_token_that_no_example_holds_is_named():
+    data = training.Rows(5000)
+    data.ids = [
+        [3, *ids] if row == 4500 else [token for token in ids if token > 3] + [4] for row, ids in enumerate(data.ids)
+    ]
+    checks = Checks(vocab=training.VOCAB, special={"[CLS]": 3, "[SEP]": 4})
+    labels = preflight.check_rows(data, checks)
+    assert "[CLS], [SEP] there" in lines.check({"supervised": 1.0}, labels, checks, "cpu")[0]
+    data.ids[4500] = [5]
+    with pytest.raises(DataError, match=r"no example holds \[CLS\] \(token id 3\), which the model was trained with"):
+        preflight.check_rows(data, checks)
+
+
 def test_no_rows_are_refused():
     with pytest.raises(DataError, match="no rows"):
         preflight.check_rows(rows(0), CHECKS)
@@ -181,10 +194,10 @@ def test_the_first_loss_is_compared_where_that_means_something(terms, classes, t
 
 
 def test_what_was_found_is_said_and_logged(tmp_path, capsys):
-    checks = Checks(vocab=32, classes=3, show=2, decode=lambda features: f"tokens {features['input_ids']}")
+    checks = Checks(vocab=32, classes=3, decode=lambda features: f"tokens {features['input_ids']}")
     data = training.Rows()
     kw = {"checks": checks, "console": Console(), "rows": data, "task": training.Task()}
-    training.trainer(tmp_path, options=training.config(steps=1), **kw).fit()
+    training.trainer(tmp_path, options=training.config(steps=1, show=2), **kw).fit()
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("check  40 rows read   vocab ok: ids to 31 of 32   supervised 100%   labels 2: 40.0%")
     assert said[1].startswith("check  largest batch: 24 positions, peak ") and "ln 3 = 1.099 ok" in said[1]

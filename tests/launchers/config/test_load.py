@@ -171,6 +171,8 @@ def test_values_that_cannot_stand_together_are_refused_with_both_places(settings
         ("--optim.lr=3", "settings have no dashes: optim.lr=3"),
         ("--mulitrun", "did you mean '--multirun'?"),
         ("--config-dir=/nowhere", "no such folder"),
+        ("--show", "train.show=: no value"),
+        ("--show=-1", "train.show=-1: out of bounds   (command line, argument 2)"),
         ("print=all", "accepts: config"),
         ("explain=optim.rl", "did you mean 'optim.lr'?"),
         ("schedule=_base", "unknown option '_base'"),
@@ -239,3 +241,9 @@ def test_every_option_of_every_group_can_be_chosen_over_recipe_and_scale(group):
         for name, key in schema.table().items():
             if key.section == group and key.meta.get("option"):
                 assert loaded.composed.origins[name][-1].where.startswith(f"conf/{group}/{option}.yaml:")
+
+
+@pytest.mark.parametrize("words", [["--show", "3"], ["--show=3"], ["train.show=3"]])
+def test_how_many_examples_are_shown(words):
+    assert load(["recipe=bert_glue", *words, "seed=7"]).config.train.show == 3
+    assert load(["recipe=bert_glue"]).config.train.show == 1
