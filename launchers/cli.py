@@ -48,7 +48,8 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
     if verb == "explain":
         return partial(show, render.explain(loaded, what))
     if verb == "print":
-        return partial(show, render.document(loaded), end="")
+        text = render.document(loaded) if what == "config" else render.deepspeed(loaded.config)
+        return partial(show, text, end="")
     from launchers import local
 
     mesh.check(loaded.config.strategy)

@@ -46,7 +46,7 @@ def build(model: nn.Module, options: OptimOptions) -> Optimizer:
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise OptionError("every parameter of the model is frozen: there is nothing to train")
-    _check(options, trained)
+    check(options, trained)
     split, fused = groups(model, options.decay), {p.device.type for p in trained} <= FUSED
     if options.name == "adafactor":
         return Adafactor(split, lr=options.lr)
@@ -59,7 +59,8 @@ def build(model: nn.Module, options: OptimOptions) -> Optimizer:
     )
 
 
-def _check(options: OptimOptions, trained: list[nn.Parameter]) -> None:
+def check(options: OptimOptions, trained: list[nn.Parameter]) -> None:
+    """Raise :class:`OptionError` for an option the optimizer lacks or needs, and for one that no strategy divides."""
     for field in ("betas", "eps", "momentum"):
         given, takes = getattr(options, field) is not None, field in TAKES[options.name]
         if given != takes:

@@ -99,11 +99,12 @@ class MemoryOptions:
 class StrategyOptions:
     """How the work is spread over processes."""
 
-    name: Literal["single", "ddp", "fsdp", "hsdp", "tp", "fsdp_tp", "cp"] = field(
+    name: Literal["single", "ddp", "fsdp", "hsdp", "tp", "fsdp_tp", "cp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3"] = field(
         metadata={
             "help": "single: one process; ddp: a whole model on every process of torchrun; fsdp: weights, gradients and "
             "optimizer state divided among all; hsdp: divided within each of some replicas; tp: each matrix shared by all; "
-            "fsdp_tp: shared within groups, and the shares divided over them; cp: tokens shared within groups",
+            "fsdp_tp: shared within groups, and the shares divided over them; cp: tokens shared within groups; "
+            "deepspeed_zero1, 2, 3: DeepSpeed divides the optimizer's state, gradients too, weights too",
             "option": True,
         }
     )

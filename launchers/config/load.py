@@ -20,7 +20,8 @@ from launchers.config.saved import compose_saved, find_run
 from launchers.config.tree import Recipe, Tree, read_tree
 from launchers.config.values import accepts, check, choices, show
 
-COMMANDS = {"explain": "explain=KEY says where a value comes from", "print": "print=config shows all values"}
+COMMANDS = {"explain": "explain=KEY says where a value comes from", "print": "print=config shows all values, print=deepspeed what DeepSpeed is given"}
+PRINTED = ("config", "deepspeed")
 
 
 @dataclass(frozen=True)
@@ -193,9 +194,10 @@ def _command(asked: Sequence[Argument], composed: Composed) -> tuple[str, str]:
         return "run", ""
     argument = asked[-1]
     if argument.key == "print":
-        if argument.value != "config":
-            raise OptionError(f"print={argument.value}: not something to print", argument.where, ("accepts: config",))
-        return "print", "config"
+        if argument.value not in PRINTED:
+            accepted = f"accepts: {' | '.join(PRINTED)}"
+            raise OptionError(f"print={argument.value}: not something to print", argument.where, (accepted,))
+        return "print", argument.value
     fields = open_keys(composed.values["recipe"], composed.values)
     if argument.value in (*schema.table(), *schema.sections(), *schema.GROUPS, *fields):
         return "explain", argument.value

@@ -1,5 +1,6 @@
 """What ``explain=``, ``print=config`` and ``--help`` show."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,11 +8,13 @@ import yaml
 
 from launchers.config import schema
 from launchers.config.compose import Composed, Origin, compose
+from launchers.config.errors import OptionError
 from launchers.config.files import read
 from launchers.config.load import Loaded, key_of
 from launchers.config.model_fields import PREFIX, model_fields
 from launchers.config.tree import Tree
 from launchers.config.values import accepts, show
+from trainer.strategies import zero_config
 
 USED = (
     "data.path", "model.source", "batch.tokens", "batch.max_length", "train.epochs", "train.steps", "optim.lr",
@@ -56,6 +59,20 @@ def document(loaded: Loaded) -> str:
         lines.append(("  " * len(above) + f"{leaf}: {_scalar(value)}", _where(loaded.composed, name)))
     width = min(48, max(len(text) for text, _ in lines))
     return "\n".join(f"{text:<{width}}  # {where}".rstrip() if where else text for text, where in lines) + "\n"
+
+
+def deepspeed(config: schema.Config) -> str:
+    """What a run of this configuration gives DeepSpeed on GPUs, as JSON. Raises ``OptionError`` for other strategies."""
+    strategy = config.strategy
+    if not strategy.name.startswith("deepspeed_"):
+        users = " | ".join(name for name in zero_config.STAGES)
+        raise OptionError(
+            f"print=deepspeed and strategy={strategy.name}: DeepSpeed has no part in this run",
+            "command line",
+            (f"add strategy={users}",),
+        )
+    zero_config.check(strategy, config.precision.dtype)
+    return json.dumps(zero_config.document(strategy, config.optim, config.precision.reduce), indent=2) + "\n"
 
 
 def usage(tree: Tree) -> str:
@@ -114,6 +131,7 @@ _SCALES = (
 _COMMANDS = (
     ("recipe=NAME explain=KEY", "value, allowed values, meaning and origin of a key or of a section"),
     ("recipe=NAME print=config", "the whole configuration with the origin of every value"),
+    ("recipe=NAME strategy=deepspeed_zero2 print=deepspeed", "the JSON that DeepSpeed is given"),
     ("resume=ID", "continue a run"),
     ("--config-dir FOLDER", "files of your own, laid out like conf/"),
     ("--show 3", "print three examples as the model gets them, then train"),

@@ -68,13 +68,10 @@ def load(saved: Saved, model: nn.Module, optimizer: Optimizer | None = None, sca
 
     All processes call this together. Raises ``DataError`` listing every tensor that does not fit, before one is changed.
     """
-    wanted = {f"model.{name}": tensor for name, tensor in tensors(model).items()}
-    trained = {name: p for name, p in parameters(model).items() if p.requires_grad}
-    _check(saved, wanted, None if optimizer is None else trained)
+    trained = None
     if optimizer is not None:
-        entries = _entries(saved, trained, optimizer.defaults.get("fused"))
-        wanted |= flat({"model": {}, "optimizer": entries})
-    saved.fill(wanted)
+        trained = {name: p for name, p in parameters(model).items() if p.requires_grad}
+    entries = read(saved, tensors(model), trained, None if optimizer is None else optimizer.defaults.get("fused"))
     if optimizer is not None:
         optimizer.state.clear()
         for name, its in entries.items():
@@ -83,7 +80,21 @@ def load(saved: Saved, model: nn.Module, optimizer: Optimizer | None = None, sca
         scaler.load_state_dict(values)
 
 
-def _entries(saved: Saved, trained: dict[str, nn.Parameter], fused: bool | None) -> dict[str, dict[str, Tensor]]:
+def read(
+    saved: Saved, held: Mapping[str, Tensor], trained: Mapping[str, Tensor] | None, fused: bool | None = None
+) -> dict[str, dict[str, Tensor]]:
+    """Fill the model's tensors ``held`` by name, and return what the optimizer kept of each of ``trained``, divided alike.
+
+    All processes call this together. Raises ``DataError`` listing every tensor that does not fit, before one is changed.
+    """
+    wanted = {f"model.{name}": tensor for name, tensor in held.items()}
+    _check(saved, wanted, trained)
+    entries = {} if trained is None else _entries(saved, trained, fused)
+    saved.fill(wanted | flat({"model": {}, "optimizer": entries}))
+    return entries
+
+
+def _entries(saved: Saved, trained: Mapping[str, Tensor], fused: bool | None) -> dict[str, dict[str, Tensor]]:
     """Tensors without values for what the optimizer keeps of each parameter, divided as the parameter is."""
     entries: dict[str, dict[str, Tensor]] = {}
     for key, (dtype, shape) in saved.shapes.items():
@@ -101,7 +112,7 @@ def _entries(saved: Saved, trained: dict[str, nn.Parameter], fused: bool | None)
     return entries
 
 
-def _check(saved: Saved, wanted: dict[str, Tensor], trained: dict[str, nn.Parameter] | None) -> None:
+def _check(saved: Saved, wanted: dict[str, Tensor], trained: Mapping[str, Tensor] | None) -> None:
     """Compare names and shapes; processes may hold different names, as stages of a pipeline do."""
     problems = [f"missing     {key.partition('.')[2]}" for key in wanted.keys() - saved.shapes.keys()]
     for key in wanted.keys() & saved.shapes.keys():
