@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 STOPPED = 5  # by a signal, with everything saved
 INTERRUPTED = 130  # stopped by ^C where there was nothing to save
@@ -50,10 +51,22 @@ def prepare(argv: Sequence[str]) -> Callable[[], None]:
     if verb == "print":
         text = render.document(loaded) if what == "config" else render.deepspeed(loaded.config)
         return partial(show, text, end="")
+    if verb == "plan":
+        from trainer.plan import cluster
+
+        cluster.check(loaded.config.strategy, loaded.config.cluster)
+        return partial(plan, loaded.config, what == "json")
     from launchers import local
 
     mesh.check(loaded.config.strategy)
     return partial(local.launch, loaded)
+
+
+def plan(config: Any, as_json: bool) -> None:
+    """Print what a run would take."""
+    from recipes import plan  # heavy: only for a configuration that is known to be good
+
+    plan.plan(config, as_json)
 
 
 def show(text: str, end: str = "\n") -> None:

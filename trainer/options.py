@@ -90,7 +90,8 @@ class MemoryOptions:
     )
     loss_chunk: int | None = field(
         metadata={
-            "help": "tokens whose scores over the vocabulary are formed at a time in the loss; null: all", "min": 1
+            "help": "tokens whose scores over the vocabulary are formed at a time in the loss; null: all",
+            "min": 1,
         }
     )
 
@@ -99,11 +100,25 @@ class MemoryOptions:
 class StrategyOptions:
     """How the work is spread over processes."""
 
-    name: Literal["single", "ddp", "fsdp", "hsdp", "tp", "fsdp_tp", "cp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3"] = field(
+    name: Literal[
+        "single",
+        "ddp",
+        "fsdp",
+        "hsdp",
+        "tp",
+        "fsdp_tp",
+        "cp",
+        "pp",
+        "pp_fsdp",
+        "deepspeed_zero1",
+        "deepspeed_zero2",
+        "deepspeed_zero3",
+    ] = field(  # fmt: skip
         metadata={
             "help": "single: one process; ddp: a whole model on every process of torchrun; fsdp: weights, gradients and "
             "optimizer state divided among all; hsdp: divided within each of some replicas; tp: each matrix shared by all; "
             "fsdp_tp: shared within groups, and the shares divided over them; cp: tokens shared within groups; "
+            "pp: runs of blocks, micro batches go from process to process; pp_fsdp: each run divided within a group; "
             "deepspeed_zero1, 2, 3: DeepSpeed divides the optimizer's state, gradients too, weights too",
             "option": True,
         }
@@ -115,7 +130,16 @@ class StrategyOptions:
         metadata={"help": "processes that share each sequence; null: inferred from their number", "min": 1}
     )
     pp: int | None = field(
-        metadata={"help": "stages of the pipeline, one a process; null: inferred from their number", "min": 1}
+        metadata={"help": "processes or groups of them in the pipeline; null: inferred from their number", "min": 1}
+    )
+    schedule: Literal["gpipe", "1f1b", "interleaved"] | None = field(
+        metadata={
+            "help": "of a pipeline. gpipe: all forward passes first; 1f1b: backward passes as soon as can be, fewer "
+            "activations; interleaved: 1f1b with several stages a process, less waiting; null: 1f1b"
+        }
+    )
+    chunks: int | None = field(
+        metadata={"help": "stages of each process under strategy.schedule=interleaved; null: 2", "min": 2}
     )
     replicas: int | None = field(
         metadata={"help": "copies of the model under hsdp; null: one a machine, or two on one machine", "min": 1}
@@ -127,6 +151,17 @@ class StrategyOptions:
         metadata={"help": "keep divided weights, gradients and optimizer state in main memory between uses"}
     )
     compile: bool = field(metadata={"help": "compile each repeated block of the model (torch.compile)"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """The machines that ``plan=true`` plans for; a run takes the processes it is started with."""
+
+    nodes: int = field(metadata={"help": "machines to plan for", "min": 1})
+    gpus: int = field(metadata={"help": "GPUs of each of them, a process a GPU", "min": 1})
+    gpu: Literal["a100-40", "a100-80", "h100", "h200", "b200", "l4", "l40s", "rtx4090"] = field(
+        metadata={"help": "which GPUs; their figures are in trainer/plan/gpus.json"}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

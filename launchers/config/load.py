@@ -20,7 +20,11 @@ from launchers.config.saved import compose_saved, find_run
 from launchers.config.tree import Recipe, Tree, read_tree
 from launchers.config.values import accepts, check, choices, show
 
-COMMANDS = {"explain": "explain=KEY says where a value comes from", "print": "print=config shows all values, print=deepspeed what DeepSpeed is given"}
+COMMANDS = {
+    "explain": "explain=KEY says where a value comes from",
+    "print": "print=config shows all values, print=deepspeed what DeepSpeed is given",
+    "plan": "plan=true says what the run would take of each GPU of a cluster; print=json says it as JSON",
+}
 PRINTED = ("config", "deepspeed")
 
 
@@ -28,7 +32,7 @@ PRINTED = ("config", "deepspeed")
 class Loaded:
     """A checked configuration with the places its values came from, and what to do with it.
 
-    ``command`` is ``("run", "")``, ``("explain", key)`` or ``("print", "config")``.
+    ``command`` is ``("run", "")``, ``("explain", key)``, ``("print", one of PRINTED)`` or ``("plan", "table" | "json")``.
     """
 
     config: schema.Config
@@ -190,6 +194,8 @@ def _check_value(key: schema.Key, value: Any, origins: Sequence[Origin]) -> Any:
 
 
 def _command(asked: Sequence[Argument], composed: Composed) -> tuple[str, str]:
+    if wanted := command_line.last(asked, "plan"):
+        return _plan(wanted, [argument for argument in asked if argument.key != "plan"])
     if not asked:
         return "run", ""
     argument = asked[-1]
@@ -202,3 +208,14 @@ def _command(asked: Sequence[Argument], composed: Composed) -> tuple[str, str]:
     if argument.value in (*schema.table(), *schema.sections(), *schema.GROUPS, *fields):
         return "explain", argument.value
     raise unknown(UnknownKey(argument.value, argument.where), composed)
+
+
+def _plan(wanted: Argument, others: Sequence[Argument]) -> tuple[str, str]:
+    if wanted.value != "true":
+        raise OptionError(f"plan={wanted.value}: not a plan", wanted.where, ("accepts: true", "to train, leave it out"))
+    for argument in others:
+        if (argument.key, argument.value) != ("print", "json"):
+            raise OptionError(
+                f"plan=true with {argument.key}={argument.value}", argument.where, ("one at a time, or print=json",)
+            )
+    return "plan", "json" if others else "table"

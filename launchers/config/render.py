@@ -131,6 +131,7 @@ _SCALES = (
 _COMMANDS = (
     ("recipe=NAME explain=KEY", "value, allowed values, meaning and origin of a key or of a section"),
     ("recipe=NAME print=config", "the whole configuration with the origin of every value"),
+    ("recipe=NAME plan=true", "what the run would take of each GPU of cluster=, with print=json as JSON"),
     ("recipe=NAME strategy=deepspeed_zero2 print=deepspeed", "the JSON that DeepSpeed is given"),
     ("resume=ID", "continue a run"),
     ("--config-dir FOLDER", "files of your own, laid out like conf/"),

@@ -13,6 +13,7 @@ from recipes.task_options import OPTIONS
 from trainer.options import (
     BatchOptions,
     CheckpointOptions,
+    ClusterOptions,
     EvalOptions,
     MemoryOptions,
     OptimOptions,
@@ -44,6 +45,7 @@ class Config:
     precision: PrecisionOptions
     memory: MemoryOptions
     strategy: StrategyOptions
+    cluster: ClusterOptions
     tracker: TrackerOptions
     launcher: LauncherOptions
     train: TrainOptions
@@ -52,7 +54,8 @@ class Config:
 
 
 GROUPS = (
-    "recipe", "model", "adapter", "data", "batch", "optim", "schedule", "precision", "strategy", "tracker", "launcher"
+    "recipe", "model", "adapter", "data", "batch", "optim", "schedule", "precision", "strategy", "cluster", "tracker",
+    "launcher",
 )  # fmt: skip
 
 
