@@ -20,18 +20,18 @@ MODELS = {  # name: (head, sizes); heads divide by four, so that every strategy 
 }  # fmt: skip
 
 
-def build(name, dtype=torch.float64, device=None):
-    """The model with its head; the same weights each time."""
+def build(name, dtype=torch.float64, device=None, **more):
+    """The model with its head, of other sizes where ``more`` says so; the same weights each time."""
     head, sizes = MODELS[name]
-    return catalog.build(name, catalog.config(name, **sizes), head=head, dtype=dtype, device=device, seed=0)
+    return catalog.build(name, catalog.config(name, **sizes | more), head=head, dtype=dtype, device=device, seed=0)
 
 
 class Examples(training.Batches):
-    """A padded feed for ``model``: tokens and their labels, or images and their classes."""
+    """A feed for ``model``: tokens and their labels, padded or end to end, or images and their classes."""
 
-    def __init__(self, model, dataset, **how):
+    def __init__(self, model, dataset, layout="padded", **how):
         super().__init__(dataset, **how)
-        self.model = model
+        self.model, self.layout = model, layout
 
     def batch(self, rows):
         batch = super().batch(rows)
@@ -39,6 +39,11 @@ class Examples(training.Batches):
             seeds = [np.random.default_rng(int(i)).normal(size=(3, 8, 8)) for i in rows]
             pixels = torch.tensor(np.array(seeds, dtype=np.float64).reshape(-1, 3, 8, 8))
             return {"pixel_values": pixels, "labels": batch["labels"], "rows": batch["rows"]}
+        if self.layout == "unpadded":
+            each = [self.dataset.ids[i] for i in rows]
+            ids = torch.tensor([[token for row in each for token in row]], dtype=torch.long)
+            lengths = torch.tensor([len(row) for row in each], dtype=torch.long)
+            return {"input_ids": ids, "lengths": lengths, "labels": ids, "rows": batch["rows"]}
         ids = batch["input_ids"]
         return {**batch, "labels": ids.masked_fill(batch["attention_mask"] == 0, -100)}
 
@@ -75,17 +80,21 @@ class Task:
     targets, best = ("labels",), ("loss", "min")
 
     def counts(self, model, batch):
-        return model.counts(labels=batch["labels"])
+        return model.counts(**self._targets(model, batch))
 
     def terms(self, model, batch):
         output = self._forward(model, batch)
-        return output, model.terms(output, labels=batch["labels"])
+        return output, model.terms(output, **self._targets(model, batch))
 
     def new_metrics(self):
         return Mean()
 
     def predict(self, model, batch):
         return first(self._forward(model, {"labels": batch.get("input_ids"), **batch})).tolist()
+
+    def _targets(self, model, batch):
+        ends = model.head == "causal-lm" and "lengths" in batch  # no text's first token is to be told from another text
+        return {name: batch[name] for name in ("labels", *["lengths"] * ends)}
 
     def _forward(self, model, batch):
         inputs = {name: value for name, value in batch.items() if name not in ("labels", "rows")}
