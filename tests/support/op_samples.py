@@ -5,82 +5,18 @@
 
 import torch
 
-_generator = torch.Generator().manual_seed(0)
-
-
-def x(*shape, low=None, high=None, dtype=torch.float32):
-    """Normal numbers, or uniform ones in [low, high)."""
-    if low is None:
-        return torch.randn(shape, generator=_generator).to(dtype)
-    return (torch.rand(shape, generator=_generator) * (high - low) + low).to(dtype)
-
-
-def whole(*shape, high=5, low=0, dtype=torch.int64):
-    """Whole numbers in [low, high)."""
-    return torch.randint(low, high, shape, generator=_generator).to(dtype)
-
-
-def flags(*shape):
-    """Booleans."""
-    return torch.rand(shape, generator=_generator) > 0.4
-
-
-def distinct(*shape):
-    """Numbers of which no two are equal, so that orders and extremes have one answer."""
-    count = int(torch.tensor(shape).prod())
-    return (torch.randperm(count, generator=_generator).float() / count - 0.5).reshape(shape)
-
-
-def still(tensor):
-    """A tensor that PyTorch gives no gradient for here."""
-    tensor.still = True
-    return tensor
-
-
-def square():
-    """Invertible matrices."""
-    return x(2, 3, 3) + 3 * torch.eye(3)
-
-
-class kw(dict):
-    """Keyword arguments."""
-
+from tests.support.op_edges import EDGES
+from tests.support.op_tensors import distinct, flags, kw, square, still, whole, x
 
 UNIT = [
-    "sin",
-    "cos",
-    "tan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "atan",
-    "asinh",
-    "erf",
-    "sigmoid",
-    "exp",
-    "expm1",
-    "neg",
-    "abs",
-    "floor",
-    "ceil",
-    "trunc",
-    "sign",
-]
+    "sin", "cos", "tan", "sinh", "cosh", "tanh", "atan", "asinh", "erf", "sigmoid", "exp", "expm1", "neg", "abs", "floor",
+    "ceil", "trunc", "sign",
+]  # fmt: skip
 POSITIVE = ["log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal"]
 INSIDE = ["asin", "acos", "atanh"]
 ACTIVATIONS = [
-    "relu",
-    "silu",
-    "mish",
-    "hardswish",
-    "hardsigmoid",
-    "log_sigmoid",
-    "softplus",
-    "leaky_relu",
-    "elu",
-    "gelu",
-    "hardtanh",
-]
+    "relu", "silu", "mish", "hardswish", "hardsigmoid", "log_sigmoid", "softplus", "leaky_relu", "elu", "gelu", "hardtanh",
+]  # fmt: skip
 
 SAMPLES: dict[str, list[list]] = {
     **{f"{name}": [[x(3, 4)], [x(2, 3, dtype=torch.bfloat16)] if name in ("abs", "neg", "tanh") else [x(5)]] for name in UNIT},
@@ -306,6 +242,10 @@ SAMPLES: dict[str, list[list]] = {
     "_fft_c2r": [[torch.complex(x(3, 5), x(3, 5)), [1], 2, 8]],
     "linalg_inv_ex": [[square()]],
 }  # fmt: skip
+
+for _name, _calls in EDGES.items():
+    SAMPLES[_name] = SAMPLES.get(_name, []) + _calls
+EACH = [(name, i) for name, calls in SAMPLES.items() for i in range(len(calls))]
 
 # Not compared: what they give has no one answer. Sizes are Python numbers.
 UNCOMPARED = {"empty", "native_dropout", "bernoulli", "rand", "randn", "randint", "exponential"}

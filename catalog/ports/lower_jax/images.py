@@ -67,7 +67,11 @@ def max_pool2d(x, kernel, stride=(), padding=0, dilation=1, ceil_mode=False):
     ]  # fmt: skip
     best = jnp.argmax(jnp.stack([padded[(..., *s)] for s in shifted]), 0)
     places = jnp.asarray(np.stack([place[s] for s in shifted]))
-    return [out, jnp.take_along_axis(places.reshape(len(shifted), *lead, *out.shape[-2:]), best[None], 0)[0]]
+    found = jnp.take_along_axis(places.reshape(len(shifted), *lead, *out.shape[-2:]), best[None], 0)[0]
+    if max(dilation) > 1:  # JAX has no gradient of its own window here
+        flat = (*x.shape[:-2], -1)
+        out = jnp.take_along_axis(x.reshape(flat), found.reshape(flat), -1).reshape(out.shape)
+    return [out, found]
 
 
 def _avg_pool(dims):

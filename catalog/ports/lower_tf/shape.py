@@ -19,6 +19,10 @@ def squeeze(x, dims=None):
     return tf.squeeze(x, axes) if axes else x
 
 
+def permute(x, dims):
+    return tf.transpose(x, [d % rank(x) for d in dims])  # the gradient of tf.transpose knows no negative ones
+
+
 def expand(x, dims, *, implicit=False):
     lead, own = len(dims) - rank(x), sizes(x)
     return tf.broadcast_to(x, shape(own[d - lead] if isinstance(n, int) and n == -1 else n for d, n in enumerate(dims)))
@@ -205,7 +209,7 @@ def copy(x, source, non_blocking=False):
 
 
 OPS = {
-    "view": view, "squeeze": squeeze, "unsqueeze": tf.expand_dims, "expand": expand, "permute": tf.transpose, "cat": cat,
+    "view": view, "squeeze": squeeze, "unsqueeze": tf.expand_dims, "expand": expand, "permute": permute, "cat": cat,
     "stack": lambda xs, dim=0: tf.stack(xs, dim), "split_with_sizes": split_with_sizes, "split": split,
     "unbind": lambda x, dim=0: tf.unstack(x, axis=dim), "select": select, "slice": slice_, "index": index,
     "gather": gather, "index_select": index_select, "repeat": repeat, "repeat_interleave": repeat_interleave,

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.ports import ops
-from tests.support import op_samples
-from tests.support.op_samples import SAMPLES, kw
+from tests.support import op_samples, op_torch
 
 pytest.importorskip("jax")
 
@@ -18,88 +17,55 @@ import jax.numpy as jnp
 from catalog.ports.lower_jax import TABLE
 from catalog.ports.lower_jax.elementwise import dtype_of
 
-EACH = [(name, i) for name, samples in SAMPLES.items() for i in range(len(samples))]
-WIDE = {"sum": 1e-5, "convolution": 1e-5, "linalg_inv_ex": 1e-4, "upsample_bicubic2d": 1e-5}
-
 
 def test_the_table_is_the_list():
     assert set(TABLE) == ops.OPS
     sizes = {op for op in ops.OPS if op == "size" or op.startswith("int.")}
-    assert {ops.base(name) for name in SAMPLES} | op_samples.UNCOMPARED | sizes == ops.OPS
+    assert {ops.base(name) for name in op_samples.SAMPLES} | op_samples.UNCOMPARED | sizes == ops.OPS
 
 
-def _torch_op(name):
-    base, _, overload = name.partition(".")
-    return getattr(getattr(torch.ops.aten, base), overload or "default")
+def _jax(tensor):
+    if tensor.dtype == torch.bfloat16:
+        return jnp.asarray(tensor.float().numpy()).astype(jnp.bfloat16)
+    return jnp.asarray(tensor.detach().numpy())
 
 
-def _jax(value):
-    if isinstance(value, torch.Tensor):
-        if value.dtype == torch.bfloat16:
-            return jnp.asarray(value.detach().float().numpy()).astype(jnp.bfloat16)
-        return jnp.asarray(value.detach().numpy())
-    if isinstance(value, torch.dtype):
-        return dtype_of(str(value).removeprefix("torch."))
-    return [_jax(v) for v in value] if isinstance(value, list) else value
-
-
-def _tensors(value):
-    if isinstance(value, torch.Tensor):
-        return [value]
-    return [t for v in value for t in _tensors(v)] if isinstance(value, (list, tuple)) else []
-
-
-def _compare(got, wanted, name):
-    assert got.shape == tuple(wanted.shape), f"{name}: {got.shape}, {tuple(wanted.shape)}"
-    kind = str(wanted.dtype).removeprefix("torch.")
+def _compare(got, tensor, name):
+    kind = str(tensor.dtype).removeprefix("torch.")
     assert got.dtype == dtype_of(kind), f"{name}: {got.dtype}, {kind}"
-    got = np.asarray(got.astype(jnp.float32) if kind == "bfloat16" else got)
-    wanted = wanted.detach().float().numpy() if kind == "bfloat16" else wanted.detach().resolve_conj().numpy()
-    tolerance = 2e-2 if kind == "bfloat16" else WIDE.get(ops.base(name), 3e-6)
-    scale = max(1.0, float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0)))
-    np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance * scale, err_msg=name)
+    op_torch.close(np.asarray(got.astype(jnp.float32) if kind == "bfloat16" else got), kind, tensor, name)
 
 
-@pytest.mark.parametrize("name, number", EACH, ids=[f"{name}-{i}" for name, i in EACH])
+@pytest.mark.parametrize("name, number", op_samples.EACH, ids=[f"{name}-{i}" for name, i in op_samples.EACH])
 def test_op(name, number):
-    args = list(SAMPLES[name][number])
-    kwargs = args.pop() if args and isinstance(args[-1], kw) else {}
-    leaves = [t for t in _tensors(args) if (t.is_floating_point() or t.is_complex()) and not hasattr(t, "still")]
-    for leaf in leaves:
-        leaf.requires_grad_(True).grad = None
-    wanted = _torch_op(name)(*args, **kwargs)
-    single = isinstance(wanted, torch.Tensor)
-    wanted = [wanted] if single else list(wanted)
-    function = TABLE[ops.base(name)]
-    named = {key: _jax(value) for key, value in kwargs.items()}
-    flat, tree = jax.tree.flatten(_jax(args))
-    got = function(*_jax(args), **named)
-    got = [got] if single else list(got)[: len(wanted)]
-    normed = name in ("native_layer_norm", "native_group_norm", "_native_batch_norm_legit_no_training")
-    for one, other in zip(got[:1] if normed else got, wanted):  # statistics come in shapes of the kernel's own
+    wanted = op_torch.wanted(name, number)
+    function, named = TABLE[ops.base(name)], op_torch.replaced(list(wanted.kwargs.values()), _jax, dtype_of)
+    fed = [_jax(t) for t in op_torch.tensors(wanted.args)]
+
+    def outputs(*given):
+        rest = iter(given)
+        made = function(
+            *op_torch.replaced(wanted.args, lambda _: next(rest), dtype_of), **dict(zip(wanted.kwargs, named))
+        )
+        return [made] if wanted.single else list(made)
+
+    got = outputs(*fed)
+    assert len(got) >= len(wanted.outputs)
+    for one, other in zip(got, wanted.outputs):
         _compare(one, other, name)
 
-    real = [i for i, t in enumerate(_tensors(args)) if any(t is leaf for leaf in leaves)]
-    out = wanted[0]
-    if not real or not out.requires_grad or out.dtype == torch.bfloat16:
-        return
-    places = [i for i, v in enumerate(flat) if hasattr(v, "shape")]
-    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out.dtype)
-    (out * weight).sum().abs().backward() if out.is_complex() else (out * weight).sum().backward()
-
-    def scalar(*values):
-        full = list(flat)
-        for i, value in zip(real, values):
-            full[places[i]] = value
-        result = function(*jax.tree.unflatten(tree, full), **named)
-        total = ((result if single else result[0]) * jnp.asarray(weight.numpy())).sum()
+    def scalar(*learned):
+        given = list(fed)
+        for place, value in zip(wanted.learn, learned):
+            given[place] = value
+        total = (outputs(*given)[0] * jnp.asarray(wanted.weight.numpy())).sum()
         return jnp.abs(total) if jnp.iscomplexobj(total) else total
 
-    gradients = jax.jit(jax.grad(scalar, argnums=tuple(range(len(real)))))(*[flat[places[i]] for i in real])
-    for leaf, gradient in zip(leaves, gradients):
-        grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-        # JAX's gradient of a complex argument is the conjugate of PyTorch's.
-        _compare(gradient.conj() if leaf.is_complex() else gradient, grad, name)
+    if wanted.learn:
+        places = tuple(range(len(wanted.learn)))
+        gradients = jax.jit(jax.grad(scalar, argnums=places))(*[fed[place] for place in wanted.learn])
+        for gradient, other in zip(gradients, wanted.gradients):  # of a complex argument JAX gives the conjugate
+            _compare(gradient.conj() if other.is_complex() else gradient, other, f"gradient of {name}")
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
@@ -152,7 +118,7 @@ def test_types_of_results_are_pytorchs(a, b):
         wanted = a + b
     except RuntimeError:  # shapes that do not go together
         return
-    got = TABLE["add"](_jax(a), _jax(b))
+    got = TABLE["add"](_jax(a), _jax(b) if isinstance(b, torch.Tensor) else b)
     assert got.shape == tuple(wanted.shape)
     assert got.dtype == dtype_of(str(wanted.dtype).removeprefix("torch."))
 

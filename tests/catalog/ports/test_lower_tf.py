@@ -12,96 +12,7 @@ import tensorflow as tf
 
 from catalog.ports.lower_tf import TABLE
 from catalog.ports.lower_tf.elementwise import dtype_of
-from tests.support.tf_cases import CASES
-
-# Sizes are Python's own numbers; ``empty`` holds anything; those that draw are tested below.
-ELSEWHERE = {*ops.SIZES, *ops.RANDOM, "empty", "split", "squeeze"}
-
-
-def test_every_op_has_a_case():
-    assert set(TABLE) == ops.OPS
-    assert ops.OPS - {ops.base(op) for op in CASES} <= ELSEWHERE
-
-
-def _call(name, args, kwargs):
-    packet, _, overload = name.partition(".")
-    op = getattr(torch.ops.aten, packet)
-    return (getattr(op, overload) if overload else op)(*args, **kwargs)
-
-
-def _flat(result):
-    return list(result) if isinstance(result, (tuple, list)) else [result]
-
-
-def _translated(arg, feed):
-    """PyTorch's argument as the table takes it; ``feed`` makes tensors."""
-    if isinstance(arg, torch.Tensor):
-        return feed(arg)
-    if isinstance(arg, torch.dtype):
-        return dtype_of(str(arg).removeprefix("torch."))
-    return [_translated(a, feed) for a in arg] if isinstance(arg, (list, tuple)) else arg
-
-
-def _tensors(arg):
-    if isinstance(arg, torch.Tensor):
-        return [arg]
-    return [t for a in arg for t in _tensors(a)] if isinstance(arg, (list, tuple)) else []
-
-
-def _compare(name, args, kwargs, unknown):
-    table = TABLE[ops.base(name)]
-    tensors = _tensors(args)
-    learn = [t for t in tensors[: LEARN.get(name)] if t.is_floating_point()]
-
-    def function(*fed):
-        def run(*inputs):
-            rest = iter(inputs)
-            made = table(
-                *_translated(args, lambda _: next(rest)), **{k: _translated(v, None) for k, v in kwargs.items()}
-            )
-            return made if isinstance(made, (list, tuple)) else [made]
-
-        with tf.GradientTape() as tape:
-            tape.watch(fed)
-            outs = run(*fed)
-            real_ = [o for o in (outs[:1] if name in FIRST else outs) if o.dtype.is_floating]
-            total = tf.add_n([tf.reduce_sum(tf.sin(o) * 0.7 + o * o) for o in real_] or [tf.zeros([])])
-        picked = [f for f, t in zip(fed, tensors) if any(t is one for one in learn)]
-        gradients = tape.gradient(total, picked) if picked and real_ else [None] * len(picked)
-        return outs, [tf.zeros_like(p) if g is None else tf.convert_to_tensor(g) for p, g in zip(picked, gradients)]
-
-    fed = [tf.constant(t.detach().numpy()) for t in tensors]
-    dims = [[None if n > 1 and unknown else n for n in t.shape] for t in tensors]
-    specs = [tf.TensorSpec(d, t.dtype) for d, t in zip(dims, fed)]
-    outs, gradients = tf.function(function, input_signature=specs)(*fed)
-
-    for t in learn:
-        t.requires_grad_(True).grad = None
-    wanted = _flat(_call(name, args, kwargs))
-    real_ = [o for o in (wanted[:1] if name in FIRST else wanted) if o.is_floating_point() and o.requires_grad]
-    if real_:
-        sum((torch.sin(o) * 0.7 + o * o).sum() for o in real_).backward()
-    for t in learn:
-        t.requires_grad_(False)
-    assert len(outs) >= len(wanted)
-    for got, want in zip(outs, wanted):
-        got, want = got.numpy(), want.detach().numpy()
-        if want.size == 0:
-            continue
-        assert got.shape == want.shape
-        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
-    for got, t in zip(gradients, learn):
-        want = np.zeros(t.shape, np.float32) if t.grad is None else t.grad.numpy()
-        np.testing.assert_allclose(got.numpy(), want, rtol=3e-4, atol=3e-4, err_msg="gradient")
-
-
-# PyTorch differentiates the first output only, or only some of the inputs.
-FIRST = {"native_layer_norm", "native_group_norm", "_native_batch_norm_legit_no_training",
-         "_native_batch_norm_legit_functional", "_native_batch_norm_legit.no_stats"}  # fmt: skip
-LEARN = {
-    "detach": 0, "copy": 0, "scatter.reduce": 0, "cross_entropy_loss": 1, "binary_cross_entropy_with_logits": 1,
-    "_native_batch_norm_legit_no_training": 3, "_native_batch_norm_legit_functional": 3,
-}  # fmt: skip
+from tests.support import op_samples, op_torch
 
 # Their sizes decide what is computed, so a program knows them.
 KNOWN = {
@@ -111,11 +22,49 @@ KNOWN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_op(name):
-    for args, kwargs in CASES[name]:
-        unknown = name not in KNOWN and not name.startswith("upsample")
-        _compare(name, args, kwargs, unknown)
+def test_the_table_is_the_list():
+    assert set(TABLE) == ops.OPS
+
+
+def _tf(tensor):
+    if tensor.dtype == torch.bfloat16:
+        return tf.cast(tensor.float().numpy(), tf.bfloat16)
+    return tf.constant(tensor.detach().numpy())
+
+
+def _compare(got, tensor, name):
+    wide = tf.cast(got, tf.float32) if got.dtype == tf.bfloat16 else got
+    op_torch.close(wide.numpy(), got.dtype.name, tensor, name)
+
+
+@pytest.mark.parametrize("name, number", op_samples.EACH, ids=[f"{name}-{i}" for name, i in op_samples.EACH])
+def test_op(name, number):
+    wanted = op_torch.wanted(name, number)
+    table = TABLE[ops.base(name)]
+
+    def function(*given):
+        rest = iter(given)
+        named = {key: op_torch.replaced(value, _tf, dtype_of) for key, value in wanted.kwargs.items()}
+        with tf.GradientTape() as tape:
+            learned = [given[place] for place in wanted.learn]
+            tape.watch(learned)
+            made = table(*op_torch.replaced(wanted.args, lambda _: next(rest), dtype_of), **named)
+            made = [made] if wanted.single else list(made)
+            total = tf.reduce_sum(made[0] * wanted.weight.numpy()) if learned else tf.zeros([])
+            total = tf.abs(total) if total.dtype.is_complex else total
+        gradients = tape.gradient(total, learned) if learned else []
+        return made, [tf.zeros_like(t) if g is None else tf.convert_to_tensor(g) for t, g in zip(learned, gradients)]
+
+    fed = [_tf(t) for t in op_torch.tensors(wanted.args)]
+    unknown = name not in KNOWN and not name.startswith("upsample")
+    specs = [tf.TensorSpec([None if n > 1 and unknown else n for n in t.shape], t.dtype) for t in fed]
+    got, gradients = tf.function(function, input_signature=specs)(*fed)
+    assert len(got) >= len(wanted.outputs)
+    for one, other in zip(got, wanted.outputs):
+        if other.numel():
+            _compare(one, other, name)
+    for gradient, other in zip(gradients, wanted.gradients):
+        _compare(gradient, other, f"gradient of {name}")
 
 
 @pytest.mark.parametrize("name", ["size", "int.add", "int.floordiv", "int.max", "int.min", "int.ceil", "int.truediv"])
