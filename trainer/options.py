@@ -113,7 +113,7 @@ class StrategyOptions:
         "deepspeed_zero1",
         "deepspeed_zero2",
         "deepspeed_zero3",
-    ] = field(  # fmt: skip
+    ] = field(
         metadata={
             "help": "single: one process; ddp: a whole model on every process of torchrun; fsdp: weights, gradients and "
             "optimizer state divided among all; hsdp: divided within each of some replicas; tp: each matrix shared by all; "

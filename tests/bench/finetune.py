@@ -108,7 +108,9 @@ class Bench:
     def settings(self):
         """The options of the loop."""
         return SimpleNamespace(
-            train=options.TrainOptions(epochs=self.args.epochs, steps=None, clip=1.0, log_every=10, max_skips=5, show=0),
+            train=options.TrainOptions(
+                epochs=self.args.epochs, steps=None, clip=1.0, log_every=10, max_skips=5, show=0
+            ),
             eval=options.EvalOptions(every=10**9, metric=None, patience=None),
             checkpoint=options.CheckpointOptions(every=None, keep=1, background=False),
             optim=options.OptimOptions(name="adamw", lr=5e-4, decay=0.01, betas=(0.9, 0.999), eps=1e-8, momentum=None),
@@ -116,7 +118,16 @@ class Bench:
             precision=options.PrecisionOptions(dtype="fp32", reduce=None),
             memory=options.MemoryOptions(activations="none", loss_chunk=None),
             strategy=options.StrategyOptions(
-                name="single", tp=None, cp=None, pp=None, replicas=None, reshard=True, offload=False, compile=False
+                name="single",
+                tp=None,
+                cp=None,
+                pp=None,
+                schedule=None,
+                chunks=None,
+                replicas=None,
+                reshard=True,
+                offload=False,
+                compile=False,
             ),
         )
 

@@ -61,7 +61,8 @@ def optimizer(name="adamw", lr=0.02, decay=0.01):
 
 def spread(name, **more):
     """Options of a strategy, all sizes inferred unless given."""
-    plain = {"tp": None, "cp": None, "pp": None, "replicas": None, "reshard": True, "offload": False, "compile": False}
+    plain = dict.fromkeys(("tp", "cp", "pp", "schedule", "chunks", "replicas"))
+    plain |= {"reshard": True, "offload": False, "compile": False}
     return options.StrategyOptions(name=name, **plain | more)
 
 

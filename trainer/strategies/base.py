@@ -88,6 +88,8 @@ CLASSES = {  # an option's name, its class; a name without one is not among the 
     "tp": "trainer.strategies.tensor_parallel.TensorParallel",
     "fsdp_tp": "trainer.strategies.tensor_parallel.ShardedTensorParallel",
     "cp": "trainer.strategies.context_parallel.ContextParallel",
+    "pp": "trainer.strategies.pipeline.Pipeline",
+    "pp_fsdp": "trainer.strategies.pipeline.ShardedPipeline",
     "deepspeed_zero1": "trainer.strategies.zero.Zero",
     "deepspeed_zero2": "trainer.strategies.zero.Zero",
     "deepspeed_zero3": "trainer.strategies.zero.Zero",

@@ -15,6 +15,12 @@ from torch import nn
 SPREAD = 0x9E3779B97F4A7C15 >> 2  # between the seeds of two processes; odd multiples of it meet no neighbour's seed
 
 
+def drops(module: nn.Module) -> bool:
+    """Whether anything inside draws random numbers in training."""
+    inside = list(module.modules())
+    return any(getattr(m, "dropout", 0.0) > 0 or (isinstance(m, nn.Dropout) and m.p > 0) for m in inside)
+
+
 def own(module: nn.Module, part: int) -> None:
     """Let ``module`` draw from the stream of part number ``part`` whenever it computes in training."""
     before: list[tuple[torch.device, torch.Tensor, int]] = []

@@ -26,6 +26,7 @@ DIMENSIONS = {
     "deepspeed_zero3": ("shard",),
 }
 GIVEN = ("tp", "cp", "pp", "replicas")  # the dimensions that are options
+ABOUT = {**{name: name for name in GIVEN}, "schedule": "pp", "chunks": "pp"}  # an option, the dimension it is about
 
 
 def check(options: StrategyOptions) -> dict[str, int]:
@@ -42,9 +43,9 @@ def sizes(options: StrategyOptions, world: int, local: int | None = None) -> dic
     number of machines, or the smallest divisor on one. Raises :class:`OptionError` with the legal sizes.
     """
     name, dimensions = options.name, DIMENSIONS[options.name]
-    for given in GIVEN:
-        if getattr(options, given) is not None and given not in dimensions:
-            users = [other for other, its in DIMENSIONS.items() if given in its]
+    for given, about in ABOUT.items():
+        if getattr(options, given) is not None and about not in dimensions:
+            users = [other for other, its in DIMENSIONS.items() if about in its]
             raise OptionError(
                 f"strategy.{given}={getattr(options, given)} means nothing to strategy={name}: it has no such division\n"
                 f"   leave it out, or choose strategy={' or strategy='.join(users)}"
@@ -53,6 +54,11 @@ def sizes(options: StrategyOptions, world: int, local: int | None = None) -> dic
         raise OptionError(
             f"strategy.compile=true and strategy={name}: compiled blocks were not compared with one process there yet\n"
             "   choose strategy.compile=false, or strategy=fsdp"
+        )
+    if options.chunks is not None and options.schedule != "interleaved":
+        raise OptionError(
+            f"strategy.chunks={options.chunks}: several stages a process need strategy.schedule=interleaved\n"
+            "   add it, or leave strategy.chunks out"
         )
     if len(dimensions) < 2:
         asked = getattr(options, dimensions[0], None) if dimensions else None
