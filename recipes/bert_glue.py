@@ -7,8 +7,8 @@ from recipes import pretrained
 from recipes.examples import Table, column, examples
 from recipes.glue import TASKS, GlueTask
 from recipes.prepared import Prepared, Say, feed
+from recipes.streaming import featurise
 from recipes.text_classification import Features, TextClassification, fields
-from trainer.data.prepare import prepare as featurise
 from trainer.errors import OptionError
 from trainer.preflight import Checks
 
@@ -27,12 +27,12 @@ def prepare(config: Any, say: Say) -> Prepared:
         config.model, lambda: column(found.train, glue.text), found.train.digest
     )
     features = Features(tokenizer, config.batch.max_length, glue.text, glue.labels)
-    train = featurise(found.train, features, key=features.key(), say=say)
-    evals = {name: featurise(rows, features, key=features.key(), say=say) for name, rows in found.evals.items()}
+    train = featurise(found.train, features, say)
+    evals = {name: featurise(rows, features, say) for name, rows in found.evals.items()}
     model, weights = pretrained.model(
         config.model, config.seed, vocab=len(tokenizer), shape=pretrained.classes(glue.labels)
     )
-    shape = fields(train.fields, tokenizer.pad_id, glue.labels)
+    shape = fields(next(iter(evals.values())).fields, tokenizer.pad_id, glue.labels)
     return Prepared(
         model=model,
         task=TextClassification(glue.labels, glue.metrics, metric),
@@ -58,6 +58,7 @@ def table(name: str) -> Table:
     return Table(
         inputs=glue.text, label="label", spelt={ours: (theirs,) for ours, theirs in glue.files.items()},
         headers=glue.headers, evals=glue.evals, sample=glue.sample, subset=name,
+        streams=True,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from recipes.documents import Documents
 from recipes.metrics import Judged, Likelihood
 from trainer.data.blocks import Blocks
 from trainer.data.collate import Field
+from trainer.data.order import draw
 from trainer.task import Batch
 
 FIELDS = (Field("input_ids", per="token"), Field("sizes", per="row"))
@@ -38,6 +39,41 @@ class CausalFeatures:
     def key(self) -> dict[str, Any]:
         """All that decides the features beside the rows."""
         return {"causal": 1, "tokenizer": self.tokenizer.fingerprint, "document": self.document}
+
+
+@dataclass(frozen=True)
+class RowFeatures:
+    """The same of rows in any order: a document of each, of one without text the token that ends it alone."""
+
+    features: CausalFeatures
+
+    def __call__(self, columns: Mapping[str, list]) -> dict[str, list]:
+        """``input_ids`` of each row."""
+        texts = columns["text"]
+        made = self.features({**columns, "opens": [True] * len(texts)})
+        found = dict(zip(made["row"], made["input_ids"]))
+        return {"input_ids": [found.get(row, [self.features.tokenizer.eos_id]) for row in range(len(texts))]}
+
+    def key(self) -> dict[str, Any]:
+        """All that decides the features beside the rows."""
+        return {"rows": 1, **self.features.key()}
+
+
+@dataclass(frozen=True)
+class Window:
+    """A loader's ``change``: of a document of more than ``capacity`` tokens a part, in each epoch another. Pure."""
+
+    capacity: int
+    seed: int
+
+    def __call__(self, columns: dict[str, Any], rows: np.ndarray, epoch: int) -> dict[str, Any]:
+        """The columns with ``input_ids`` cut and their ``sizes`` [n]."""
+        parts = []
+        for row, ids in zip(rows.tolist(), columns.get("input_ids", ())):
+            room = len(ids) - self.capacity
+            start = int(draw(self.seed, epoch, row).integers(room + 1)) if room > 0 else 0
+            parts.append(ids[start : start + self.capacity])
+        return {**columns, "input_ids": parts, "sizes": np.array([len(part) for part in parts], np.int64)}
 
 
 @dataclass(frozen=True)

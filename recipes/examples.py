@@ -9,13 +9,17 @@ import datasets
 import numpy as np
 
 from recipes.options import DataOptions
+from recipes.streaming import Stream
 from trainer.data import formats, hub, sources
 from trainer.data.cache import digest
 from trainer.data.rows import Origin, Rows
+from trainer.data.shards import column_names
 from trainer.errors import DataError, OptionError
 
 SAMPLES = Path(__file__).parent / "data"
-NOTHING = DataOptions(path=None, name=None, subset=None, split_train="train", split_eval=None, columns=None, label=None)
+NOTHING = DataOptions(
+    path=None, name=None, subset=None, stream=False, split_train="train", split_eval=None, columns=None, label=None
+)
 HELD_OUT = 0.1  # share of the training rows that is measured on where the data has no split for that
 
 
@@ -31,6 +35,7 @@ class Table:
     sample    folder in ``recipes/data``; or ``sample(split)`` draws the rows, the same in every run
     subset    the task's name in the hub's data set, unless ``data.subset`` names one; None where it has none
     ordered   rows follow one another, so that what is held out is the end and not rows here and there
+    streams   each row is one example, so that rows may be read as they are needed (``data.stream``)
     """
 
     inputs: Sequence[str]
@@ -41,6 +46,7 @@ class Table:
     sample: str | Callable[[str], Iterable[Mapping[str, Any]]]
     subset: str | None = None
     ordered: bool = False
+    streams: bool = False
 
     def columns(self, options: DataOptions) -> dict[str, Sequence[str]]:
         """Each column with the names it may have; OptionError where ``options`` name too many or too few."""
@@ -63,7 +69,7 @@ class Table:
 class Examples(NamedTuple):
     """Rows to learn from, rows of each measurement, and where they are from in a few words."""
 
-    train: Rows
+    train: Rows | Stream
     evals: dict[str, Rows]
     about: str
 
@@ -74,6 +80,8 @@ def examples(options: DataOptions, table: Table) -> Examples:
     ``options.path`` wins over ``options.name``, and without either it is the sample. Raises DataError naming the file
     and the column, split or row that is wrong.
     """
+    if options.stream and not table.streams:
+        raise OptionError("data.stream=true: this recipe makes its examples of all rows beforehand; leave it out")
     if options.path is None and options.name is not None:
         return _from_hub(options, table)
     if options.path is None and not isinstance(table.sample, str):
@@ -83,11 +91,19 @@ def examples(options: DataOptions, table: Table) -> Examples:
     found = sources.find(folder)
     if folder.is_file() and "train" not in found:  # alone it is learnt from, whatever its name
         found = {"train": [folder]}
-    train = _read(found, options.split_train, folder, table, options)
     about = f"sample {table.sample} that ships here" if options.path is None else str(folder)
+    if options.stream:
+        train, about = _streamed(found, folder, table, options), f"{about}, read as needed"
+    else:
+        train = _read(found, options.split_train, folder, table, options)
+        about += f"   not used: {', '.join(train.unused)}" if train.unused else ""
     if splits := _measured(options, table, found):
         evals = {name: _read(found, split, folder, table, options) for name, split in splits.items()}
         return Examples(train, evals, about)
+    if options.stream:
+        raise DataError(
+            f"{folder}: no dev split, and of a stream none is held out. Add a file dev.parquet beside train.parquet"
+        )
     train, held = hold_out(train, folder, table.ordered)
     return Examples(
         train, {"dev": held}, f"{about}, {'the last' if table.ordered else 'a'} tenth of train held out as dev"
@@ -106,7 +122,7 @@ def hold_out(rows: Rows, where: Path | str, ordered: bool = False) -> tuple[Rows
     return rows.select(np.sort(order[count:])), rows.select(np.sort(order[:count]))
 
 
-def column(rows: Rows, names: Sequence[str]) -> Iterator[str]:
+def column(rows: Rows | Stream, names: Sequence[str]) -> Iterator[str]:
     """The texts of these columns, one column after the other. DataError naming the row where one holds no text."""
     for name in names:
         for i, value in enumerate(rows.data[name]):
@@ -131,14 +147,25 @@ def _drawn(table: Table, split: str) -> Rows:
 
 
 def _read(found: Mapping[str, list[Path]], split: str, folder: Path, table: Table, options: DataOptions) -> Rows:
+    files, columns = _files(found, split, folder), table.columns(options)
+    return _columns(sources.read(files, header=_header(files[0], table, columns)), columns)
+
+
+def _streamed(found: Mapping[str, list[Path]], folder: Path, table: Table, options: DataOptions) -> Stream:
+    files = _files(found, options.split_train, folder)
+    names = _names(column_names(files[0]), table.columns(options))
+    return Stream(tuple(files), tuple(names.items()))
+
+
+def _files(found: Mapping[str, list[Path]], split: str, folder: Path) -> list[Path]:
+    """The files of a split. DataError where there is none."""
     split = sources.SPLITS.get(split, split)  # a split is also called by the word that stands in the file's name
     if split not in found:
         listed = "; ".join(f"{name}: {', '.join(path.name for path in files)}" for name, files in found.items())
         raise DataError(
             f"{folder}: no split '{split}' there. It has {listed}. Choose with data.split_train and data.split_eval"
         )
-    columns = table.columns(options)
-    return _columns(sources.read(found[split], header=_header(found[split][0], table, columns)), columns)
+    return found[split]
 
 
 def _header(path: Path, table: Table, columns: Mapping[str, Sequence[str]]) -> formats.Header:
@@ -155,7 +182,7 @@ def _header(path: Path, table: Table, columns: Mapping[str, Sequence[str]]) -> f
 def _columns(rows: Rows, columns: Mapping[str, Sequence[str]]) -> Rows:
     """The columns that the task wants, under its own names."""
     there = rows.data.column_names
-    names = {ours: next((s for s in known if s in there), known[0]) for ours, known in columns.items()}
+    names = _names(there, columns)
     try:
         rows.require(list(names.values()))
     except DataError as error:
@@ -163,7 +190,13 @@ def _columns(rows: Rows, columns: Mapping[str, Sequence[str]]) -> Rows:
         raise DataError(f"{error}. Name yours with data.columns and data.label" if absent else str(error)) from None
     data = rows.data.select_columns(list(names.values()))
     data = data.rename_columns({theirs: ours for ours, theirs in names.items() if ours != theirs})
-    return replace(rows, data=data, digest=digest(rows.digest, names))
+    unused = tuple(name for name in there if name not in names.values())
+    return replace(rows, data=data, digest=digest(rows.digest, names), unused=unused)
+
+
+def _names(there: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Each column with the first of its names that is there."""
+    return {ours: next((s for s in known if s in there), known[0]) for ours, known in columns.items()}
 
 
 def _from_hub(options: DataOptions, table: Table) -> Examples:

@@ -1,15 +1,16 @@
 """Train a decoder on running text: ``python train.py recipe=gpt2_clm``, or ``recipe=llama_clm``."""
 
+from dataclasses import replace
 from typing import Any
 
 from recipes import pretrained
-from recipes.causal_language import FIELDS, CausalFeatures, CausalLanguage, Sized
+from recipes.causal_language import FIELDS, CausalFeatures, CausalLanguage, RowFeatures, Sized, Window
 from recipes.documents import TEXTS, opened, size
 from recipes.examples import column, examples
 from recipes.prepared import Prepared, Say, feed
+from recipes.streaming import Stream, featurise
 from recipes.task_options import CausalOptions
 from trainer.data.blocks import Blocks
-from trainer.data.prepare import prepare as featurise
 from trainer.errors import OptionError
 from trainer.preflight import Checks
 
@@ -24,17 +25,25 @@ def prepare(config: Any, say: Say) -> Prepared:
     options = CausalOptions(**config.options)
     if config.batch.layout != "unpadded":
         raise OptionError(f"batch={config.batch.layout}: documents are packed into blocks; write batch=unpadded")
-    found = examples(config.data, TEXTS)
+    if config.data.stream and options.document != "row":
+        raise OptionError(f"data.stream=true reads rows in any order: options.document is row, not {options.document}")
+    found = examples(config.data, replace(TEXTS, streams=True))
     tokenizer, vocabulary = pretrained.tokenizer(
         config.model, lambda: column(found.train, ["text"]), found.train.digest, "bytes"
     )
     features = CausalFeatures(tokenizer, options.document)
 
     def blocks(rows):
-        documents = featurise(opened(rows, options.document), features, key=features.key(), say=say)
+        documents = featurise(opened(rows, options.document), features, say)
         return Blocks(documents, config.batch.max_length)
 
-    train, evals = blocks(found.train), {name: blocks(rows) for name, rows in found.evals.items()}
+    if isinstance(found.train, Stream):
+        train = featurise(found.train, RowFeatures(features), say)
+        change, documents = Window(config.batch.max_length, config.seed), f"{len(train):,} documents"
+    else:
+        train = blocks(found.train)
+        change, documents = Sized(train), f"{len(train.data):,} documents in blocks"
+    evals = {name: blocks(rows) for name, rows in found.evals.items()}
     measured = next(iter(evals))
     tokens = int(evals[measured].lengths.sum()) - len(evals[measured].data)  # less those that begin a document
     model, weights = pretrained.model(config.model, config.seed, vocab=len(tokenizer), shape=ends(config, tokenizer))
@@ -42,7 +51,7 @@ def prepare(config: Any, say: Say) -> Prepared:
         model=model,
         task=CausalLanguage(size(found.evals[measured], options.document) / tokens, deciding(config)),
         processor=tokenizer,
-        train=feed(train, FIELDS, config.batch, config.seed, Sized(train)),
+        train=feed(train, FIELDS, config.batch, config.seed, change),
         evals={name: feed(data, FIELDS, config.batch, None, Sized(data)) for name, data in evals.items()},
         checks=Checks(
             vocab=model.config.vocab,
@@ -50,7 +59,7 @@ def prepare(config: Any, say: Say) -> Prepared:
             decode=lambda row: tokenizer.decode(row["input_ids"]),
         ),
         about=f"which token comes next?   measured: perplexity, bits_per_byte; best by {deciding(config)}",
-        source=f"{found.about}   data {found.train.digest[:6]}   {len(train.data):,} documents in blocks",
+        source=f"{found.about}   data {found.train.digest[:6]}   {documents}",
         weights=f"{weights}   vocabulary of {len(tokenizer):,}, {vocabulary}",
         use='python -m catalog run text-generation --model {folder} "Once upon a time"',
     )

@@ -65,6 +65,9 @@ class DataOptions:
     subset: str | None = field(
         metadata={"help": "which part of the hub's data set, where it has parts; null: the task's"}
     )
+    stream: bool = field(
+        metadata={"help": "read parquet and arrow files batch by batch, without preparing them; with batch.size"}
+    )
     split_train: str = field(metadata={"help": "split to learn from"})
     split_eval: str | None = field(metadata={"help": "split to measure on; null: the task's own"})
     columns: tuple[str, ...] | None = field(

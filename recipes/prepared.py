@@ -13,6 +13,7 @@ from trainer.data.blocks import Blocks
 from trainer.data.collate import Collate, Field
 from trainer.data.dataset import Dataset
 from trainer.data.loader import Change, Loader
+from trainer.data.shards import Shards
 from trainer.options import BatchOptions
 from trainer.preflight import Checks
 from trainer.task import Task
@@ -51,7 +52,7 @@ class Prepared:
 
 
 def feed(
-    data: Dataset | Blocks,
+    data: Dataset | Blocks | Shards,
     fields: Sequence[Field],
     options: BatchOptions,
     seed: int | None,
@@ -61,13 +62,18 @@ def feed(
 
     ``change``: what is done to the features anew in each epoch, see :class:`trainer.data.loader.Loader`.
     """
-    return Loader(data, BatchPlan(data.lengths, options, seed), Collate(tuple(fields), options), change=change)
+    order = data.order(seed) if isinstance(data, Shards) else None
+    return Loader(
+        data, BatchPlan(data.lengths, options, seed, order=order), Collate(tuple(fields), options), change=change
+    )
 
 
 def describe_data(made: Prepared) -> str:
     """Rows, lengths and the share of padding, counted on the prepared examples."""
     plan, sizes = made.train.plan, made.train.plan.lengths
     parts = [f"{len(sizes):,} train"] + [f"{len(feed.dataset):,} {name}" for name, feed in made.evals.items()]
+    if getattr(made.train.dataset, "streamed", False):
+        return f"{' / '.join(parts)}   {made.source}   lengths and padding known as the rows are read"
     widest = plan.options.max_length
     return "   ".join(
         [

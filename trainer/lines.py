@@ -52,7 +52,8 @@ def check(facts: Mapping[str, Any], labels: Labels, checks: Checks, device: str)
     lines, computed = ["   ".join(data)], []
     if "worst_slots" in facts:
         of = "of GPU memory" if device == "cuda" else "of the process"
-        computed.append(f"largest batch: {facts['worst_slots']:,} positions, peak {size(facts['peak_bytes'])} {of}")
+        which = "one batch" if facts.get("streamed") else "largest batch"
+        computed.append(f"{which}: {facts['worst_slots']:,} positions, peak {size(facts['peak_bytes'])} {of}")
     if "leak" in facts:
         computed.append("leak test ok")
     if "loss_at_0" in facts:

@@ -139,6 +139,8 @@ class Run:
         t, facts = self.t, {"rows": labels.rows, "supervised": 1 - labels.empty / labels.rows}
         if worst := t.train.worst():
             self.micros = [worst]
+            if getattr(t.train.dataset, "streamed", False):  # how long its rows are is not known yet
+                facts["streamed"] = True
             facts["worst_slots"], facts["peak_bytes"] = preflight.worst_batch(t.model, t.stepper, worst)
         if self.progress.step == 0:
             facts["loss_at_0"] = preflight.first_loss(t.model, self.task, t.train, t.stepper)

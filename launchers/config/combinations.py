@@ -37,6 +37,18 @@ def refuse_combinations(values: Mapping[str, Any], composed: Composed) -> None:
             ("batch.tokens", "batch.max_length"),
             f"raise batch.tokens to at least {values['batch.max_length']} or lower batch.max_length",
         )
+    if values["data.stream"]:
+        if values["data.path"] is None:
+            refuse(
+                "data.stream=true reads files and data.path=null", ("data.stream", "data.path"), "add data.path=FOLDER"
+            )
+        if tokens is not None or values["batch.layout"] in ("bucketed", "fixed"):
+            refuse(
+                f"data.stream=true beside {said('batch.tokens') if tokens is not None else said('batch.layout')}: how long a "
+                "row is will only be known when it is read",
+                ("data.stream", "batch.tokens" if tokens is not None else "batch.layout"),
+                "add batch.size=32 batch.tokens=null, with batch=unpadded or batch=padded",
+            )
     if values["train.epochs"] is None and values["train.steps"] is None:
         refuse(
             "train.epochs and train.steps are both null", ("train.epochs", "train.steps"), "give one: train.epochs=3"

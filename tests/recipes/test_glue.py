@@ -24,6 +24,7 @@ def options(path=None, **given):
     defaults = {
         "name": None,
         "subset": None,
+        "stream": False,
         "split_train": "train",
         "split_eval": None,
         "columns": None,
@@ -120,6 +121,13 @@ def test_own_csv_with_own_columns(tmp_path):
     rows = values("sst2", found.train) + values("sst2", found.evals["dev"])
     assert sorted(rows) == sorted((f"Fine, number {i}", i % 2) for i in range(20))
     assert len(found.evals["dev"]) == 2 and "held out" in found.about
+
+
+def test_columns_that_nothing_reads_are_told(tmp_path):
+    (tmp_path / "own.csv").write_text("id,comment,stars,when\n" + "7,fine,1,now\n" * 20)
+    found = read("sst2", tmp_path / "own.csv", columns=("comment",), label="stars")
+    assert found.train.unused == ("id", "when") and "not used: id, when" in found.about
+    assert "not used" not in read("sst2").about
 
 
 def test_the_same_tenth_is_held_out_every_time(tmp_path):

@@ -140,18 +140,26 @@ class Shards:
             return self._held[k]
 
 
-def _parts(path: Path, wanted: Sequence[str]) -> list[tuple[Path, int | None, int]]:
-    """What of a file is read at once: the file, the row group if it is one, and its rows; from headers alone."""
+def column_names(path: Path) -> list[str]:
+    """The columns of a parquet or arrow file, from its header. DataError where it is neither or not whole."""
     form = format_of(path)
     if form not in ("parquet", "arrow"):
         raise DataError(f"{path}: streaming reads parquet and arrow, whose headers say how many rows there are")
     try:
+        return _arrow(path).column_names if form == "arrow" else pq.read_schema(path).names
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a whole {form} file: {error}") from None
+
+
+def _parts(path: Path, wanted: Sequence[str]) -> list[tuple[Path, int | None, int]]:
+    """What of a file is read at once: the file, the row group if it is one, and its rows; from headers alone."""
+    missing_column(wanted, column_names(path), str(path))
+    form = format_of(path)
+    try:
         if form == "arrow":
             table = _arrow(path)
-            missing_column(wanted, table.column_names, str(path))
             return [(path, None, len(table))] if len(table) else []
         with pq.ParquetFile(path) as file:
-            missing_column(wanted, file.schema_arrow.names, str(path))
             counts = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
         return [(path, k, rows) for k, rows in enumerate(counts) if rows]
     except (pa.ArrowException, OSError) as error:
