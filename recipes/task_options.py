@@ -42,8 +42,19 @@ class InstructionOptions:
     max_new_tokens: int = field(metadata={"help": "longest answer that is written when measuring, in tokens", "min": 1})
 
 
+@dataclass(frozen=True, kw_only=True)
+class TaggingOptions:
+    """What words are tagged with."""
+
+    labels: tuple[str, ...] | None = field(
+        metadata={"help": "all tags, in the order of the model's classes; null: those of the training rows"}
+    )
+
+
 OPTIONS: dict[str, type] = {
     "bert_mlm": MaskingOptions,
+    "bert_ner": TaggingOptions,
+    "bert_pos": TaggingOptions,
     "bert_pretrain": MaskingOptions,
     "gpt2_clm": CausalOptions,
     "llama_clm": CausalOptions,

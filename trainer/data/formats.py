@@ -9,7 +9,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,19 @@ from trainer.errors import DataError
 CHUNK = 10_000
 SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "text",
-    ".text": "text", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow",
+    ".text": "text", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".conll": "conll", ".iob2": "conll",
+    ".conllu": "conllu",
 }  # fmt: skip
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
-PACKED = ("csv", "tsv", "json", "jsonl", "text")  # may end in .gz; parquet and arrow pack by themselves
+PACKED = (
+    "csv",
+    "tsv",
+    "json",
+    "jsonl",
+    "text",
+    "conll",
+    "conllu",
+)  # may end in .gz; parquet and arrow pack by themselves
 Header = bool | Sequence[str]  # True: the first line has the names; a sequence: the file has none, these are they
 
 
@@ -47,6 +56,8 @@ def tables(path: Path, form: str, header: Header = True) -> Iterator[pa.Table]:
             yield from _separated(path, form, header)
         elif form in ("json", "jsonl"):
             yield from _objects(path, _json(path) if form == "json" else _json_lines(path))
+        elif form in ("conll", "conllu"):
+            yield from _sentences(path, form)
         else:
             yield from _text(path)
     except (OSError, EOFError, zlib.error) as error:  # the last two: a .gz that ends early or is damaged
@@ -127,6 +138,34 @@ def _text(path: Path) -> Iterator[pa.Table]:
     lines = _lines(path)
     while chunk := [line.rstrip("\r\n") for line in islice(lines, CHUNK)]:
         yield pa.table({"text": pa.array(chunk, pa.string())})
+
+
+def _sentences(path: Path, form: str) -> Iterator[pa.Table]:
+    """A row a sentence: ``tokens``, and of CoNLL-U ``upos`` and ``xpos``, else ``tags``, the last column of each word.
+
+    CoNLL-U: Nivre et al., 2016, "Universal Dependencies v1"; words written together (1-2) and left out (1.1) are no words.
+    """
+    places = {"tokens": 1, "upos": 3, "xpos": 4} if form == "conllu" else {"tokens": 0, "tags": -1}
+    groups = ([fields for _, fields in words] for some, words in groupby(_words(path, form), key=bool) if some)
+    while chunk := list(islice(groups, CHUNK)):
+        columns = {name: [[fields[at] for fields in words] for words in chunk] for name, at in places.items()}
+        yield pa.table({name: pa.array(rows, pa.list_(pa.string())) for name, rows in columns.items()})
+
+
+def _words(path: Path, form: str) -> Iterator[tuple[int, list[str]] | None]:
+    """Line and fields of each word, None between sentences."""
+    width = None
+    for number, line in enumerate(_lines(path), start=1):
+        line = line.rstrip("\r\n")
+        if not line.strip() or line.startswith("-DOCSTART-"):
+            yield None
+        elif form == "conll" or not line.startswith("#"):
+            fields = line.split("\t") if form == "conllu" or "\t" in line else line.split()
+            width = width or (10 if form == "conllu" else max(2, len(fields)))
+            if len(fields) != width or not fields[form == "conllu"]:
+                raise DataError(f"{path}:{number}: {len(fields)} fields where a word has {width}: {clipped(line, 60)}")
+            if form == "conll" or fields[0].isdigit():
+                yield number, fields
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
