@@ -47,10 +47,11 @@ def _place() -> Path:
 
 
 def _rated(config, rate):
-    """``config``, those inside it too, with every dropout at ``rate``."""
+    """``config``, those inside it too, with every dropout at ``rate``; whole layers are never dropped."""
     return {
         key: _rated(value, rate) if isinstance(value, dict)
-        else rate if "drop" in key and isinstance(value, (int, float)) and not isinstance(value, bool)
+        else (0.0 if "layerdrop" in key else rate)
+        if "drop" in key and isinstance(value, (int, float)) and not isinstance(value, bool)
         else value
         for key, value in config.items()
     }  # fmt: skip
