@@ -17,6 +17,7 @@ _HOMES = {
     "names": "catalog.registry",
     "names_of": "catalog.registry",
     "card": "catalog.cards",
+    "pipeline": "catalog.pipelines.making",
     "processor": "catalog.processors",
     "generate": "catalog.generation.generate",
     "stream": "catalog.generation.generate",

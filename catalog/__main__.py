@@ -1,4 +1,4 @@
-"""``python -m catalog``: list what there is, show one model, check a folder, convert to a framework, export.
+"""``python -m catalog``: list what there is, show one model, check a folder, convert to a framework, export, run.
 
 Errors are one message and the exit code of the matter: 2 for a wrong name, 3 for files that are not what they say.
 """
@@ -8,6 +8,7 @@ import sys
 
 from catalog import cards, registry
 from catalog.errors import CatalogError, ConfigError, did_you_mean
+from catalog.pipelines import command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,6 +52,7 @@ def _parser():
     export.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="the folder's unless given")
     export.add_argument("--image", metavar="HEIGHTxWIDTH", help="size of images; the configured one unless given")
     export.set_defaults(run=_export)
+    command.add(commands.add_parser("run", help="do a task with a model, on the inputs given"))
     return parser
 
 

@@ -1,0 +1,1 @@
+"""Using a model in one line: see :func:`catalog.pipelines.making.pipeline`."""
