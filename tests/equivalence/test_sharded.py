@@ -1,5 +1,6 @@
-"""Every sharded strategy against one process, in float64: losses, gradient norms, weights, metrics, predictions.
+"""Whole runs under every sharded strategy against one process, in float64: losses, norms, weights, metrics, predictions.
 
+Two steps of every model, layout and way of accumulating are compared in ``test_grid.py``; here are epochs with evaluations.
 All cells of one number of processes share a launch, for importing PyTorch is what takes long. A strategy of another module
 adds its cells to ``TWO`` or ``FOUR``.
 """
@@ -12,23 +13,13 @@ FSDP, HSDP = {"strategy": "fsdp"}, {"strategy": "hsdp"}
 TP, FSDP_TP, CP = {"strategy": "tp"}, {"strategy": "fsdp_tp", "options": {"tp": 2}}, {"strategy": "cp"}
 AGAIN = {"sections": {"memory": {"activations": "full"}}}
 TWO = [
-    {"name": "fsdp bert", "model": "bert", **FSDP},
     {"name": "fsdp albert", "model": "albert", **FSDP},  # one block, computed twice
     {"name": "fsdp gpt2", "model": "gpt2", "accumulate": 2, **FSDP},
-    {"name": "fsdp llama", "model": "llama", **FSDP},
-    {"name": "fsdp t5", "model": "t5", **FSDP},
     {"name": "fsdp vit", "model": "vit", **FSDP},
     {"name": "fsdp kept whole", "model": "llama", "accumulate": 3, **FSDP, "options": {"reshard": False}},
     {"name": "fsdp offloaded", "model": "llama", **FSDP, "options": {"offload": True}},
-    {"name": "fsdp recomputed", "model": "t5", **FSDP, **AGAIN},
     {"name": "fsdp unpadded", "tokens": 24, **FSDP},
-    {"name": "fsdp accumulated", "tokens": 16, "accumulate": 3, **FSDP},
     {"name": "fsdp single rows", "size": 1, "accumulate": 2, "clip": None, **FSDP},  # the second never has a share
-    *(
-        {"name": f"{way['strategy']} {name}", "model": name, **way}
-        for way in (TP, CP)
-        for name in ("bert", "llama", "vit")
-    ),
     *({"name": f"{way['strategy']} gpt2", "model": "gpt2", "accumulate": 2, **way} for way in (TP, CP)),
     *({"name": f"{way['strategy']} recomputed", "model": "t5", **way, **AGAIN} for way in (TP, CP)),
     *({"name": f"{way['strategy']} unpadded", "tokens": 24, **way} for way in (TP, CP)),
@@ -37,10 +28,7 @@ FOUR = [
     {"name": "hsdp gpt2", "model": "gpt2", "accumulate": 2, **HSDP},
     {"name": "hsdp t5", "model": "t5", **HSDP, "options": {"replicas": 2}},
     {"name": "hsdp kept whole", "model": "llama", "accumulate": 2, **HSDP, "options": {"reshard": False}},
-    {"name": "fsdp of four", "model": "bert", **FSDP},
-    {"name": "fsdp_tp bert", "model": "bert", **FSDP_TP},
     {"name": "fsdp_tp gpt2", "model": "gpt2", "accumulate": 2, **FSDP_TP},
-    {"name": "fsdp_tp t5", "model": "t5", **FSDP_TP},
     {"name": "fsdp_tp unpadded", "tokens": 24, **FSDP_TP},
     {"name": "cp of two pairs", "model": "llama", **CP, "options": {"cp": 2}},
 ]
