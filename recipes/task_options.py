@@ -51,10 +51,23 @@ class TaggingOptions:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChoiceOptions:
+    """Where the endings to choose from stand."""
+
+    endings: Literal["list", "columns"] = field(
+        metadata={
+            "help": "list: a column context, and a list of endings in another; columns: as SWAG has them, sent1, sent2 and "
+            "ending0 to ending3"
+        }
+    )
+
+
 OPTIONS: dict[str, type] = {
     "bert_mlm": MaskingOptions,
     "bert_ner": TaggingOptions,
     "bert_pos": TaggingOptions,
+    "bert_swag": ChoiceOptions,
     "bert_pretrain": MaskingOptions,
     "gpt2_clm": CausalOptions,
     "llama_clm": CausalOptions,
