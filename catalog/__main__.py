@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m catalog", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=command.Parser)
     listing = commands.add_parser("list", help="every row of the catalog")
     listing.add_argument("--task", help="only models with this head, e.g. question-answering")
     listing.add_argument("--modality", help="only models of text, image, audio or image-text")

@@ -1,5 +1,6 @@
 """``python -m catalog run TASK --model FOLDER [INPUT ...]``: pipelines on the command line."""
 
+import argparse
 import json
 import logging
 import sys
@@ -11,7 +12,18 @@ from catalog.errors import ConfigError, ProcessorError
 from catalog.pipelines.making import TASKS, pipeline
 
 
-def add(parser) -> None:
+class Parser(argparse.ArgumentParser):
+    """A parser whose ``inputs`` may stand behind options too, as in ``TASK --model FOLDER INPUT``."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As the base class, which takes ``inputs`` in front of the first option only."""
+        found, rest = super().parse_known_args(args, namespace)
+        if hasattr(found, "inputs") and not any(word.startswith("-") for word in rest):
+            found.inputs, rest = [*found.inputs, *rest], []
+        return found, rest
+
+
+def add(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``run``."""
     parser.description = f"Do a task with a model. Tasks: {', '.join(TASKS)}."
     parser.add_argument("task", metavar="TASK")

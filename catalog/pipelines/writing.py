@@ -101,9 +101,7 @@ def _conversation(given):
 class Rewriting(Writing):
     """What summarization and translation share: an encoder reads the text, a decoder writes another."""
 
-    def rewrite(
-        self, inputs: Any, key: str, prefix: str, options: dict[str, Any], tokenizer, forced: int | None
-    ) -> Any:
+    def rewrite(self, inputs: Any, key: str, prefix: str, options: dict[str, Any]) -> Any:
         """Answers ``{key: text}``; ``prefix`` stands in front of each text."""
         if (options.get("num_return_sequences") or 1) > 1:
             raise ConfigError(
