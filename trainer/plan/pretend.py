@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 from torch import Tensor, distributed
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, debug
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -32,6 +32,7 @@ def processes(nodes: int, gpus: int, rank: int = 0) -> Iterator[None]:
             yield
         finally:
             distributed.destroy_process_group()
+            debug._clear_sharding_prop_cache()  # it remembers meshes of these processes
 
 
 class Known(TorchDispatchMode):

@@ -88,8 +88,12 @@ def one(model: nn.Module, task: Task, feed: Feed, options: Any, micros: int) -> 
     fake, watch = FakeTensorMode(allow_non_fake_inputs=True), Watch()
 
     def fill(model: nn.Module, device: torch.device) -> None:
+        tied = [(owner, name, p) for owner in model.modules() for name, p in owner.named_parameters(recurse=False)]
         with fake, watch:
             model.to_empty(device=device)
+        first: dict[nn.Parameter, nn.Parameter] = {}
+        for owner, name, p in tied:  # one parameter in several places is one again
+            owner._parameters[name] = first.setdefault(p, owner._parameters[name])
         model.to = lambda device: model  # it is there already, and PyTorch refuses to exchange tensors without memory
 
     def backward(loss: Tensor, inner: Callable[[Tensor], None] = strategy.backward) -> None:
