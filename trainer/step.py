@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trainer.running import Running
 from trainer.strategies.base import Strategy
 from trainer.task import Batch, Feed, Task
 
@@ -78,6 +79,7 @@ class Stepper:
     ):
         self.model, self.task, self.strategy, self.clip, self.feed = model, task, strategy, clip, feed
         self.size = Size(0, 0, 0)  # of the last global batch
+        self.running = Running(model, strategy)
 
     def counts(self, micros: list[Batch]) -> dict[str, float]:
         """Targets of each term in the global batch; at least 1, so that a term without targets is 0 and not NaN.
@@ -98,6 +100,7 @@ class Stepper:
 
         def loss(model: nn.Module, i: int) -> Tensor:
             micro, counted = computed[i]
+            self.running.listen(counted)  # until the next pass: a block may be computed again
             with self.strategy.precision.autocast():
                 _, terms = self.task.terms(model, to_device(micro, self.strategy.device))
             part = sum(term.weight * widened(term.total) / counts[name] for name, term in terms.items())
@@ -105,6 +108,7 @@ class Stepper:
 
         losses = self.strategy.accumulate(len(computed), loss)
         self.strategy.reduce()
+        self.running.join(sum(len(micro["rows"]) for micro in micros))
         return self.strategy.total(sum(losses, torch.zeros((), dtype=torch.float64, device=self.strategy.device)))
 
     def __call__(self, micros: list[Batch], lr: float) -> Outcome:
