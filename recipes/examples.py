@@ -12,13 +12,22 @@ from recipes.options import DataOptions
 from recipes.streaming import Stream
 from trainer.data import formats, hub, sources
 from trainer.data.cache import digest
+from trainer.data.mixture import concatenated, mixed
 from trainer.data.rows import Origin, Rows
 from trainer.data.shards import column_names
 from trainer.errors import DataError, OptionError
 
 SAMPLES = Path(__file__).parent / "data"
 NOTHING = DataOptions(
-    path=None, name=None, subset=None, stream=False, split_train="train", split_eval=None, columns=None, label=None
+    path=None,
+    weights=None,
+    name=None,
+    subset=None,
+    stream=False,
+    split_train="train",
+    split_eval=None,
+    columns=None,
+    label=None,
 )
 HELD_OUT = 0.1  # share of the training rows that is measured on where the data has no split for that
 
@@ -87,11 +96,16 @@ def examples(options: DataOptions, table: Table) -> Examples:
     if options.path is None and not isinstance(table.sample, str):
         train, evals = _drawn(table, "train"), {name: _drawn(table, split) for name, split in table.evals.items()}
         return Examples(train, evals, "sample drawn here")
-    folder = SAMPLES / table.sample if options.path is None else Path(options.path)
-    found = sources.find(folder)
-    if folder.is_file() and "train" not in found:  # alone it is learnt from, whatever its name
-        found = {"train": [folder]}
-    about = f"sample {table.sample} that ships here" if options.path is None else str(folder)
+    paths = _paths(options, table)
+    found, folder = {}, ", ".join(map(str, paths))
+    for path in paths:
+        for split, files in sources.find(path).items():
+            found[split] = [*found.get(split, ()), *files]
+    if len(paths) == 1 and paths[0].is_file() and "train" not in found:  # alone it is learnt from, whatever its name
+        found = {"train": paths}
+    about = f"sample {table.sample} that ships here" if options.path is None else folder
+    if options.weights is not None:
+        return _mixed(paths, found, table, options)
     if options.stream:
         train, about = _streamed(found, folder, table, options), f"{about}, read as needed"
     else:
@@ -108,6 +122,26 @@ def examples(options: DataOptions, table: Table) -> Examples:
     return Examples(
         train, {"dev": held}, f"{about}, {'the last' if table.ordered else 'a'} tenth of train held out as dev"
     )
+
+
+def _paths(options: DataOptions, table: Table) -> list[Path]:
+    if options.path is None:
+        return [SAMPLES / table.sample]
+    return [Path(path) for path in ([options.path] if isinstance(options.path, str) else options.path)]
+
+
+def _mixed(paths: Sequence[Path], found: Mapping[str, list[Path]], table: Table, options: DataOptions) -> Examples:
+    """Training rows of each path in the share that ``data.weights`` gives it; what is measured on is not weighted."""
+    if table.ordered and not table.streams:
+        raise OptionError("data.weights: documents of several rows would be taken apart; leave it out")
+    parts = [_read(sources.find(path), options.split_train, path, table, options) for path in paths]
+    about = "; ".join(f"{weight:g} of {path}" for weight, path in zip(options.weights, paths))
+    if splits := _measured(options, table, found):
+        evals = {name: _read(found, split, about, table, options) for name, split in splits.items()}
+    else:
+        parts, held = zip(*(hold_out(part, path) for part, path in zip(parts, paths)))
+        evals, about = {"dev": concatenated(held)}, f"{about}, a tenth of each held out as dev"
+    return Examples(mixed(parts, options.weights), evals, about)
 
 
 def hold_out(rows: Rows, where: Path | str, ordered: bool = False) -> tuple[Rows, Rows]:
@@ -146,18 +180,18 @@ def _drawn(table: Table, split: str) -> Rows:
     return Rows(data, Origin(((f"sample {split}", len(data)),)), digest("sample", repr(rows)))
 
 
-def _read(found: Mapping[str, list[Path]], split: str, folder: Path, table: Table, options: DataOptions) -> Rows:
+def _read(found: Mapping[str, list[Path]], split: str, folder: Path | str, table: Table, options: DataOptions) -> Rows:
     files, columns = _files(found, split, folder), table.columns(options)
     return _columns(sources.read(files, header=_header(files[0], table, columns)), columns)
 
 
-def _streamed(found: Mapping[str, list[Path]], folder: Path, table: Table, options: DataOptions) -> Stream:
+def _streamed(found: Mapping[str, list[Path]], folder: Path | str, table: Table, options: DataOptions) -> Stream:
     files = _files(found, options.split_train, folder)
     names = _names(column_names(files[0]), table.columns(options))
     return Stream(tuple(files), tuple(names.items()))
 
 
-def _files(found: Mapping[str, list[Path]], split: str, folder: Path) -> list[Path]:
+def _files(found: Mapping[str, list[Path]], split: str, folder: Path | str) -> list[Path]:
     """The files of a split. DataError where there is none."""
     split = sources.SPLITS.get(split, split)  # a split is also called by the word that stands in the file's name
     if split not in found:

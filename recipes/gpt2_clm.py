@@ -27,7 +27,7 @@ def prepare(config: Any, say: Say) -> Prepared:
         raise OptionError(f"batch={config.batch.layout}: documents are packed into blocks; write batch=unpadded")
     if config.data.stream and options.document != "row":
         raise OptionError(f"data.stream=true reads rows in any order: options.document is row, not {options.document}")
-    found = examples(config.data, replace(TEXTS, streams=True))
+    found = examples(config.data, replace(TEXTS, streams=options.document == "row"))
     tokenizer, vocabulary = pretrained.tokenizer(
         config.model, lambda: column(found.train, ["text"]), found.train.digest, "bytes"
     )

@@ -60,7 +60,15 @@ class AdapterOptions:
 class DataOptions:
     """Which examples."""
 
-    path: str | None = field(metadata={"help": "file or folder with your own examples; null: the recipe's"})
+    path: str | tuple[str, ...] | None = field(
+        metadata={"help": "file, pattern or folder with your own examples, or several as [a,b]; null: the recipe's"}
+    )
+    weights: tuple[float, ...] | None = field(
+        metadata={
+            "help": "share of the training rows that each of data.path=[a,b] gives; null: all its rows",
+            "above": 0,
+        }
+    )
     name: str | None = field(metadata={"help": "hub id of the data set; null: the sample that ships here"})
     subset: str | None = field(
         metadata={"help": "which part of the hub's data set, where it has parts; null: the task's"}

@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 
 from launchers.config import schema
 from launchers.config.errors import OptionError
-from launchers.config.values import accepts, is_text
+from launchers.config.values import accepts, is_list, is_text
 
 _SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*?)(?P<set>\s*=\s*(?P<value>.*))?", re.DOTALL)
 
@@ -79,7 +79,8 @@ def _value(key: schema.Key, name: str, text: str, where: str) -> Any:
     """The value behind ``=``. Free text is taken as typed, everything else is read by Hydra's grammar."""
     if not text or text == "???":  # Hydra's word for a value that is still to come
         raise OptionError(f"{name}={text}: no value", where, (_off(key),))
-    if is_text(key) and text != "null" and "${" not in text:
+    listed = is_list(key) and text.startswith("[")
+    if is_text(key) and not listed and text != "null" and "${" not in text:
         return _unquote(text)
     try:
         override = OverridesParser.create().parse_override(f"{name}={text}")

@@ -37,6 +37,13 @@ def refuse_combinations(values: Mapping[str, Any], composed: Composed) -> None:
             ("batch.tokens", "batch.max_length"),
             f"raise batch.tokens to at least {values['batch.max_length']} or lower batch.max_length",
         )
+    weights, paths = values["data.weights"], values["data.path"]
+    if weights is not None and (not isinstance(paths, tuple) or len(paths) != len(weights) or values["data.stream"]):
+        refuse(
+            f"{said('data.weights')} beside {said('data.stream' if values['data.stream'] else 'data.path')}",
+            ("data.weights", "data.path"),
+            "a weight for each of several paths, as data.path=[a,b] data.weights=[0.7,0.3]; a stream has none",
+        )
     if values["data.stream"]:
         if values["data.path"] is None:
             refuse(

@@ -57,8 +57,14 @@ def show(value: Any) -> str:
 
 
 def is_text(key: Key) -> bool:
-    """Whether the key takes free text, so that ``000123`` is a name and not a number."""
-    return set(_parts(key.type)) <= {str, type(None)}
+    """Whether the key takes free text, so that ``000123`` is a name and not a number; perhaps a list of texts as well."""
+    parts = [part for part in _parts(key.type) if part is not type(None)]
+    return str in parts and all(part in (str, tuple[str, ...]) for part in parts)
+
+
+def is_list(key: Key) -> bool:
+    """Whether the key takes a list."""
+    return any(typing.get_origin(part) is tuple for part in _parts(key.type))
 
 
 def _parts(annotation: Any) -> tuple[Any, ...]:

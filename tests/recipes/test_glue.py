@@ -25,12 +25,14 @@ def options(path=None, **given):
         "name": None,
         "subset": None,
         "stream": False,
+        "weights": None,
         "split_train": "train",
         "split_eval": None,
         "columns": None,
         "label": None,
     }
-    return DataOptions(path=None if path is None else str(path), **{**defaults, **given})
+    path = tuple(map(str, path)) if isinstance(path, list) else path and str(path)
+    return DataOptions(path=path, **{**defaults, **given})
 
 
 def read(task, path=None, **given):
@@ -121,6 +123,30 @@ def test_own_csv_with_own_columns(tmp_path):
     rows = values("sst2", found.train) + values("sst2", found.evals["dev"])
     assert sorted(rows) == sorted((f"Fine, number {i}", i % 2) for i in range(20))
     assert len(found.evals["dev"]) == 2 and "held out" in found.about
+
+
+def test_several_paths_are_one_set_and_weights_give_each_its_share(tmp_path):
+    counts = {"a": 40, "b": 160}
+    for name, count in counts.items():
+        rows = "".join(f"{name}{i}\t{i % 2}\n" for i in range(count))
+        (tmp_path / f"{name}.tsv").write_text("sentence\tlabel\n" + rows)
+    paths = [tmp_path / "a.tsv", tmp_path / "*b.tsv"]
+    plain = read("sst2", paths)
+    assert len(plain.train) + len(plain.evals["dev"]) == 200
+    found = read("sst2", paths, weights=(1.0, 1.0))
+    held, seen = set(found.evals["dev"].data["sentence"]), found.train.data["sentence"][:]
+    assert len(held) == 20 and not held & set(seen)
+    assert [sum(text[0] == name for text in seen) for name in "ab"] == [90, 90]
+    assert {seen.count(text) for text in seen if text[0] == "a"} == {2, 3} and len(set(seen)) == 36 + 90
+    at = next(i for i, text in enumerate(seen) if text[0] == "b")
+    assert found.train.where(at) == f"{tmp_path / 'b.tsv'} row {int(seen[at][1:]) + 1}"
+    (tmp_path / "more").mkdir()
+    (tmp_path / "b.tsv").rename(tmp_path / "more" / "train.tsv")
+    (tmp_path / "more" / "dev.tsv").write_text("sentence\tlabel\nfine\t1\n")
+    found = read("sst2", [paths[0], tmp_path / "more"], weights=(3.0, 1.0))
+    assert sum(text[0] == "a" for text in found.train.data["sentence"]) == 150
+    assert found.evals["dev"].data["sentence"][:] == ["fine"]
+    assert len(read("sst2", [paths[0], tmp_path / "more"]).train) == 200, "a file that is named is not left out"
 
 
 def test_columns_that_nothing_reads_are_told(tmp_path):

@@ -7,10 +7,14 @@ What the mixture holds is a pure function of the sizes, the weights and the seed
 
 from collections.abc import Iterable, Sequence
 
+import datasets
 import numpy as np
+import pyarrow as pa
 
+from trainer.data.cache import digest
 from trainer.data.dataset import Dataset, Ragged
 from trainer.data.order import Order
+from trainer.data.rows import Rows, joined
 from trainer.errors import DataError
 
 
@@ -23,23 +27,15 @@ class Mixture:
     """
 
     def __init__(self, parts: Sequence[Dataset], weights: Sequence[float], size: int, seed: int = 0):
-        if len(parts) != len(weights) or not parts:
-            raise DataError(f"a mixture of {len(parts)} data sets needs as many weights, not {len(weights)}")
-        if not all(np.isfinite(weight) and weight > 0 for weight in weights):
-            raise DataError(f"the weights of a mixture are above zero, these are {', '.join(map(str, weights))}")
+        self._part, self._row = shares([len(part) for part in parts], weights, size, seed)
         for k, part in enumerate(parts):
-            if not len(part):
-                raise DataError(f"data set {k} of the mixture has no rows")
             if set(part.fields) != set(parts[0].fields):
                 raise DataError(
                     f"data set {k} of the mixture has the features {', '.join(part.fields)}, data set 0 "
                     f"{', '.join(parts[0].fields)}; prepare them with one processor"
                 )
         self.parts, self.fields = list(parts), list(parts[0].fields)
-        edges = np.rint(np.cumsum(weights) / np.sum(weights) * size).astype(np.int64)
-        self.counts = np.diff(edges, prepend=0)  # examples of each part
-        self._part = np.repeat(np.arange(len(parts)), self.counts)
-        self._row = np.concatenate([_drawn(len(p), n, seed + k) for k, (p, n) in enumerate(zip(parts, self.counts))])
+        self.counts = np.bincount(self._part, minlength=len(parts))  # examples of each part
         lengths = [part.lengths[self._row[self._part == k]] for k, part in enumerate(parts)]
         self.lengths = np.concatenate(lengths).astype(np.int32)
 
@@ -63,11 +59,47 @@ class Mixture:
         order = np.argsort(owners, kind="stable")
         found = [self.parts[k].columns(self._row[rows[owners == k]]) for k in np.unique(owners).tolist()]
         back = np.argsort(order, kind="stable")
-        return {name: _joined([columns[name] for columns in found], back) for name in self.fields}
+        return {name: _end_to_end([columns[name] for columns in found], back) for name in self.fields}
 
     def where(self, i: int) -> str:
         """The file and row that example ``i`` was made of."""
         return self.parts[self._part[i]].where(int(self._row[i]))
+
+
+def mixed(parts: Sequence[Rows], weights: Sequence[float], seed: int = 0) -> Rows:
+    """As many rows as the parts have together, of which part ``k`` gives the share ``weights[k]``, as for :class:`Mixture`.
+
+    DataError also where the parts' columns are of different types.
+    """
+    part, row = shares([len(rows) for rows in parts], weights, sum(map(len, parts)), seed)
+    return concatenated(parts).select(np.cumsum([0, *map(len, parts)])[part] + row)
+
+
+def concatenated(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts, one after the other."""
+    try:
+        data = datasets.concatenate_datasets([rows.data for rows in parts])
+    except (ValueError, pa.ArrowException) as error:
+        names = ", ".join(rows.where.files[0][0] for rows in parts)
+        raise DataError(f"{names}: their columns are of different types and cannot be mixed: {error}") from None
+    unused = tuple(dict.fromkeys(name for rows in parts for name in rows.unused))
+    return Rows(
+        data, joined([rows.where for rows in parts]), digest("joined", *(rows.digest for rows in parts)), unused
+    )
+
+
+def shares(sizes: Sequence[int], weights: Sequence[float], size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Part and row in it of each of ``size`` examples from parts of these ``sizes``."""
+    if len(sizes) != len(weights) or not sizes:
+        raise DataError(f"a mixture of {len(sizes)} data sets needs as many weights, not {len(weights)}")
+    if not all(np.isfinite(weight) and weight > 0 for weight in weights):
+        raise DataError(f"the weights of a mixture are above zero, these are {', '.join(map(str, weights))}")
+    for k, n in enumerate(sizes):
+        if not n:
+            raise DataError(f"data set {k} of the mixture has no rows")
+    counts = np.diff(np.rint(np.cumsum(weights) / np.sum(weights) * size).astype(np.int64), prepend=0)
+    rows = [_drawn(n, count, seed + k) for k, (n, count) in enumerate(zip(sizes, counts))]
+    return np.repeat(np.arange(len(sizes)), counts), np.concatenate(rows)
 
 
 def _drawn(n: int, count: int, seed: int) -> np.ndarray:
@@ -78,7 +110,7 @@ def _drawn(n: int, count: int, seed: int) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *rounds])
 
 
-def _joined(columns: list, order: np.ndarray) -> Ragged | np.ndarray | list:
+def _end_to_end(columns: list, order: np.ndarray) -> Ragged | np.ndarray | list:
     """Columns one after the other, then in this order."""
     if isinstance(columns[0], Ragged):
         lengths = np.concatenate([column.lengths for column in columns])

@@ -46,6 +46,15 @@ class Origin:
         return k, i - int(starts[k])
 
 
+def joined(origins: Sequence[Origin]) -> Origin:
+    """Where rows came from that stand one data set after the other."""
+    files = tuple(file for origin in origins for file in origin.files)
+    counts = [sum(count for _, count in origin.files) for origin in origins]
+    chosen = [np.arange(n) if origin.chosen is None else origin.chosen for origin, n in zip(origins, counts)]
+    starts = np.cumsum([0, *counts])
+    return Origin(files, np.concatenate([start + rows for start, rows in zip(starts, chosen)]))
+
+
 @dataclass(frozen=True)
 class Rows:
     """A table of examples.

@@ -247,3 +247,15 @@ def test_every_option_of_every_group_can_be_chosen_over_recipe_and_scale(group):
 def test_how_many_examples_are_shown(words):
     assert load(["recipe=bert_glue", *words, "seed=7"]).config.train.show == 3
     assert load(["recipe=bert_glue"]).config.train.show == 1
+
+
+def test_several_paths_and_their_weights():
+    def paths(*words):
+        data = load(["recipe=bert_glue", *words]).config.data
+        return data.path, data.weights
+
+    assert paths("data.path=000123") == ("000123", None) and paths("data.path=a (1)/*.csv") == ("a (1)/*.csv", None)
+    assert paths("data.path=[a.csv,b/*.csv]", "data.weights=[0.7,3]") == (("a.csv", "b/*.csv"), (0.7, 3.0))
+    for words in (["data.path=[a,b]", "data.weights=[1]"], ["data.path=a", "data.weights=[1]"], ["data.weights=[1,2]"]):
+        with pytest.raises(OptionError, match=r"data\.weights=.* beside data\.path="):
+            load(["recipe=bert_glue", *words])
