@@ -7,7 +7,7 @@ import numpy as np
 
 from catalog.errors import ConfigError, ProcessorError
 from catalog.pipelines.base import softmax
-from catalog.pipelines.texts import TextPipeline, part_of
+from catalog.pipelines.texts import TextPipeline, part_of, trimmed
 
 
 class QuestionAnswering(TextPipeline):
@@ -56,7 +56,7 @@ class QuestionAnswering(TextPipeline):
             start, end = (softmax(np.where(allowed, output[name], -np.inf)) for name in self.reads)
             empty = min(empty, float(start[0] * end[0]))
             for score, a, b in spans(np.where(inside, start, 0), np.where(inside, end, 0), longest, top_k):
-                span = (row["offset_mapping"][a][0], row["offset_mapping"][b][1])
+                span = trimmed(context, row["offset_mapping"][a][0], row["offset_mapping"][b][1])
                 found[span] = max(score, found.get(span, 0.0))
         if impossible:
             found[0, 0] = empty

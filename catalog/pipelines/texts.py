@@ -98,6 +98,13 @@ def _of_tokens(value, sizes):
     return np.split(value[0], np.cumsum(sizes)[:-1])
 
 
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The characters [start, end) without blanks around them: many tokens begin with the blank before a word."""
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(piece.strip())
+
+
 def text_of(given: Any, where: str) -> str:
     """``given``, if it is a text that says something. Raises ProcessorError."""
     if not isinstance(given, str):

@@ -9,7 +9,7 @@ import numpy as np
 
 from catalog.errors import ConfigError
 from catalog.pipelines.base import softmax
-from catalog.pipelines.texts import TextPipeline, text_of
+from catalog.pipelines.texts import TextPipeline, text_of, trimmed
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 STRIDE = 64  # tokens that two windows of a long text share; each token is judged where more stands around it
@@ -47,6 +47,8 @@ class TokenClassification(TextPipeline):
         text = text_of(given, where)
         stride = 0 if self.room is None else min(STRIDE, self.room // 4)
         rows = self.windows(text, stride=stride, extra=("offset_mapping", "special_tokens_mask", "word_ids"))
+        for row in rows:
+            row["offset_mapping"] = [trimmed(text, *span) for span in row["offset_mapping"]]
         return [dict(row, text=text) for row in rows]
 
     def _answer(self, strategy, ignore, rows, outputs):

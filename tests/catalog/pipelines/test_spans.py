@@ -6,6 +6,7 @@ import torch
 
 import catalog
 from catalog.pipelines.answers import spans
+from catalog.pipelines.texts import trimmed
 from catalog.pipelines.tokens import Piece, groups, pieces, words
 from tests.catalog.pipelines.conftest import TEXTS
 
@@ -66,6 +67,11 @@ def test_token_classification_is_what_it_is_by_hand(folder, tokenizer):
     long = " ".join(TEXTS * 5)
     whole = do(long, strategy="none", ignore=())
     assert "".join(t["word"] for t in whole) == long.replace(" ", "")  # nothing is left out of a text of many windows
+
+
+def test_blanks_in_tokens_are_no_part_of_what_is_found():
+    assert trimmed("in Oslo ", 2, 8) == (3, 7) and trimmed("in Oslo", 3, 7) == (3, 7)
+    assert len({*trimmed("a  b", 1, 3)}) == 1  # nothing but blanks is nothing
 
 
 def test_spans_of_scores_made_by_hand():
