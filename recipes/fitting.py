@@ -1,4 +1,4 @@
-"""What of a configuration is refused before anything is loaded: number formats, numbers of processes, how a model divides."""
+"""What of a configuration is refused before anything is loaded: number formats, processes, libraries, how a model divides."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import catalog
 from catalog.loading import local_folder
 from recipes.options import ModelOptions
 from trainer.precision import Precision
-from trainer.strategies import base, context_parallel, mesh, tensor_parallel
+from trainer.strategies import base, context_parallel, mesh, tensor_parallel, zero_config
 
 DIVISIONS = {
     "tp": tensor_parallel.check,
@@ -21,6 +21,8 @@ def check(config: Any) -> None:
     """
     Precision(config.precision.dtype, base.pick_device(), config.precision.reduce)
     sizes = {name: size for name, size in mesh.check(config.strategy).items() if name in DIVISIONS}
+    if config.strategy.name in zero_config.STAGES:
+        zero_config.check(config.strategy, config.precision.dtype)
     if sizes:
         model = outline(config.model)
         for name, size in sizes.items():

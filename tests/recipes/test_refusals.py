@@ -1,5 +1,6 @@
 """What a run over several processes, or in another format, is refused for: before anything is loaded, with what would go."""
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,17 @@ def test_heads_of_a_checkpoint_are_known_from_its_configuration(monkeypatch, cac
     with pytest.raises(OptionError, match=r"heads: 6; legal: tp=1,2,3,6"):
         started("recipe=gpt2_clm", "strategy=tp", f"model.source={tmp_path / 'gpt2'}")
     assert not cache.exists()
+
+
+def test_a_strategy_whose_library_is_not_installed(monkeypatch, cache):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *more: None if name == "deepspeed" else find(name, *more)
+    )
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OptionError, match=r"pip install 'trivium\[deepspeed\]'\n   or choose strategy=fsdp") as error:
+        started("recipe=bert_glue", "strategy=deepspeed_zero2")
+    assert error.value.exit_code == 2 and not cache.exists()
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "fp8"])
