@@ -23,8 +23,12 @@ PLACES = {  # a strategy and its number of processes: its options
     ("ddp", 4): {}, ("fsdp", 4): {}, ("hsdp", 4): {"replicas": 2}, ("tp", 4): {}, ("fsdp_tp", 4): {"tp": 2},
     ("cp", 4): {"cp": 2}, ("pp_fsdp", 4): {"pp": 2},
 }  # fmt: skip
-ABSENT = {  # others, and why they have none
-    "they divide the processes twice, and two cannot be": "`hsdp`, `fsdp_tp` and `pp_fsdp` of 2",
+ABSENT = {  # why others have none: models, strategies
+    "they divide the processes twice, and two cannot be": ("all", "`hsdp`, `fsdp_tp` and `pp_fsdp` of 2"),
+    "batch normalisation is by the rows that a process has: only its averages are joined": (
+        "resnet",
+        "all that divide a batch",
+    ),
 }
 NOTHING = "–"
 WAYS = list(product((1, 2), ("padded", "unpadded"), ("none", "full")))  # accumulate, layout, activations
@@ -123,7 +127,7 @@ def page(found: dict[str, float]) -> str:
         [why, ", ".join(models), "all" if len(places) == len(PLACES) else ", ".join(places)]
         for why, (models, places) in reasons.items()
     ]
-    cannot += [[why, "all", those] for why, those in ABSENT.items()]
+    cannot += [[why, *those] for why, those in ABSENT.items()]
     ways = [f"{a}, {layout}" + (", again" if again == "full" else "") for a, layout, again in WAYS]
     parts = [
         HEAD,
