@@ -48,7 +48,8 @@ def prepare(config: Any, say: Say) -> Prepared:
         about=f"{glue.about}   measured: {', '.join(glue.metrics)}; best by {metric}",
         source=f"{found.about}   data {found.train.digest[:6]}",
         weights=f"{weights}   vocabulary of {len(tokenizer):,}, {vocabulary}",
-        use='python -m recipes.predict {folder} "a text"' + (' --pair "a second text"' if len(glue.text) > 1 else ""),
+        use='python -m catalog run text-classification --model {folder} "a text"'
+        + (' --pair "a second text"' if len(glue.text) > 1 else ""),
     )
 
 

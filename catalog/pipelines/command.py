@@ -52,9 +52,9 @@ def run(options) -> None:
     if options.labels is not None:
         named["candidate_labels"] = options.labels
     do = pipeline(options.task, options.model, framework=options.framework)
-    given = list(_inputs(options))
+    given = [_put(options, one) for one in _inputs(options)]
     try:
-        answers = do([_put(options, one) for one in given], **named)
+        answers = do(given, **named)
     except TypeError as error:
         if "argument" not in str(error) or "__call__" not in str(error):
             raise
@@ -110,13 +110,13 @@ def _put(options, given: Any) -> Any:
 
 
 def _shown(given: Any, answer: Any) -> str:
-    """A line, or one for each of several answers: what counts in front, an input of one answer behind."""
+    """A line, or one for each of several answers: what counts in front, the text behind its label."""
     if isinstance(answer, list) and all(isinstance(item, dict) for item in answer):
         return "\n".join(_line(item) for item in answer) or "nothing found"
     if not isinstance(answer, dict):
         return json.dumps(answer)
     if set(answer) <= {"label", "score"}:
-        return f"{_line(answer)}\t{given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)}"
+        return "\t".join([_line(answer), *([given] if isinstance(given, str) else map(str, given.values()))])
     return _line(answer)
 
 

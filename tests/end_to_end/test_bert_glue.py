@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import catalog
+from catalog.__main__ import main as catalog_main
 from catalog.processors import text
 from launchers.cli import main
-from recipes import predict
 from recipes.examples import SAMPLES
 
 
@@ -38,6 +38,11 @@ def sentences():
     return [(sentence, int(label)) for sentence, label in (row.split("\t") for row in rows)]
 
 
+def use(folder, *words):
+    """What the run said: ``python -m catalog run`` on the model it saved."""
+    return catalog_main(["run", "text-classification", "--model", str(folder / "model"), *words])
+
+
 def test_demo_learns(demo):
     best = events(demo, "done")[-1]["best"]
     assert best == max(event["accuracy"] for event in events(demo, "eval"))
@@ -55,7 +60,7 @@ def test_the_saved_model_is_the_best_one_and_reads_back_to_its_predictions(demo,
     assert float(right) == pytest.approx(events(demo, "done")[-1]["best"], abs=1e-6)
 
     (tmp_path / "dev.txt").write_text("".join(f"{sentence}\n" for sentence, _ in rows))
-    assert predict.main([str(demo / "model"), "--file", str(tmp_path / "dev.txt")]) == 0
+    assert use(demo, "--file", str(tmp_path / "dev.txt")) == 0
     said = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in said] == [model.config.labels[i] for i in answers]
     assert [line[2] for line in said] == [sentence for sentence, _ in rows]
@@ -100,7 +105,7 @@ def test_mnli_is_measured_on_both_sets(tmp_path, capsys):
     metrics = events(folder, "done")[-1]["metrics"]
     assert {"accuracy", "loss", "mismatched.accuracy", "mismatched.loss"} == set(metrics)
     assert '--pair "a second text"' in capsys.readouterr().out
-    assert predict.main([str(folder / "model"), "It rains.", "--pair", "It is wet."]) == 0
+    assert use(folder, "It rains.", "--pair", "It is wet.") == 0
     label, share, *texts = capsys.readouterr().out.strip().split("\t")
     assert label in ("entailment", "neutral", "contradiction") and 1 / 3 <= float(share) <= 1
     assert texts == ["It rains.", "It is wet."]
@@ -113,10 +118,11 @@ def test_stsb_is_a_regression(tmp_path, capsys):
     published = json.loads((folder / "model" / "config.json").read_text())
     assert published["problem_type"] == "regression" and published["id2label"] == {"0": "score"}
     capsys.readouterr()
-    assert predict.main([str(folder / "model"), "A dog runs.", "--pair", "A dog ran."]) == 0
-    float(capsys.readouterr().out.split("\t")[0])
+    assert use(folder, "A dog runs.", "--pair", "A dog ran.") == 0
+    name, number, *_ = capsys.readouterr().out.split("\t")
+    assert name == "score" and float(number)
 
 
-def test_predict_refuses_what_is_no_model(tmp_path, capsys):
-    assert predict.main([str(tmp_path / "nowhere"), "a text"]) == 3
-    assert "nowhere: no such folder" in capsys.readouterr().err
+def test_what_is_no_model_is_refused(tmp_path, capsys):
+    assert use(tmp_path, "a text") == 3
+    assert "model: no such folder" in capsys.readouterr().err
