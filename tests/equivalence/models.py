@@ -98,6 +98,8 @@ class Task:
 
     def _forward(self, model, batch):
         inputs = {name: value for name, value in batch.items() if name not in ("labels", "rows")}
+        if model.name == "vit":
+            inputs["pixel_values"] = inputs["pixel_values"].to(next(model.parameters()).dtype)
         if model.name == "t5":  # the decoder reads what it is to write
             inputs["decoder_input_ids"] = batch["labels"].clamp(min=0)
         return model(**inputs)

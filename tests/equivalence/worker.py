@@ -7,6 +7,9 @@ dict with ``name`` and ``folder``, and by choice
     options     fields of ``StrategyOptions`` beside the name, as {"reshard": false}
     sections    fields of other options, as {"memory": {"activations": "full"}}
     model       one of :mod:`tests.equivalence.models`; without it a BERT that classifies, fed by the engine
+    dtype       of its weights, by choice another than float64
+    poison      (step, "loss" or "gradient"): what of this step is not finite
+    sizes       of that model, where they are others
     kind layout tokens size accumulate clip    of the training
     stop resume    a signal after so many steps; going on with what is in the folder
 """
@@ -32,7 +35,6 @@ from trainer.data.collate import Collate, Field
 from trainer.data.dataset import Ragged
 from trainer.data.loader import Loader
 from trainer.errors import Stopped
-from trainer.strategies import state
 
 FIELDS = (Field("input_ids", "token"), Field("labels", "row"))
 
@@ -95,7 +97,8 @@ def of_model(folder, cell):
     """The trainer of a cell that names a model. 37 rows: the last batch has one, and only the first process a share."""
     name, rows = cell["model"], training.Rows(37)
     return training.trainer(
-        folder, task=models.Task(), net=models.build(name), options=settings(cell),
+        folder, task=models.Task(), options=settings(cell),
+        net=models.build(name, getattr(torch, cell.get("dtype", "float64")), **cell.get("sizes", {})),
         feed=models.Examples(name, rows, size=4, accumulate=cell.get("accumulate", 1), seed=3),
         evals={"dev": models.Examples(name, training.Rows(21, seed=9), size=4)},
     )  # fmt: skip
@@ -139,10 +142,27 @@ def spied(made, stop_at=None):
     return seen
 
 
+def poisoned(made, step, what):
+    """Makes one thing of an optimizer step NaN; before step 0 there is the look at the largest batch."""
+    gradients, backward, calls = made.stepper.gradients, made.strategy.backward, []
+
+    def watched(micros):
+        calls.append(len(micros))
+        found = gradients(micros)
+        return found * float("nan") if what == "loss" and len(calls) == step + 1 else found
+
+    def bad(loss):
+        backward(loss * float("nan") if what == "gradient" and len(calls) == step + 1 else loss)
+
+    made.stepper.gradients, made.strategy.backward = watched, bad
+
+
 def run(cell, folder):
     """Train a cell; what it gave, the same for every process but ``rows``."""
     made = trainer(folder / cell["folder"], cell)
     rows, stopped = spied(made, cell.get("stop")), None
+    if "poison" in cell:
+        poisoned(made, *cell["poison"])
     try:
         made.fit(resume=cell.get("resume", False))
     except Stopped as e:
@@ -156,9 +176,15 @@ def run(cell, folder):
         "steps": {str(e["step"]): [e[f] for f in fields] for e in events if e["event"] == "step"},
         "evals": [{k: v for k, v in e.items() if k not in ("time", "seconds")} for e in events if e["event"] == "eval"],
         "loss_at_0": [e["loss_at_0"] for e in events if e["event"] == "check" and "loss_at_0" in e],
-        "weights": {name: whole(p).flatten().tolist() for name, p in state.tensors(made.model).items()},
+        "weights": weights(made),
         "predictions": made.predict(made.evals["dev"]),
     }
+
+
+def weights(made):
+    """The numbers of every tensor of the model, by name, of all stages."""
+    held = {name: whole(p).flatten().tolist() for name, p in made.strategy.state()["model"].items()}
+    return {name: numbers for part in made.strategy.gather(held) for name, numbers in part.items()}
 
 
 def whole(tensor):

@@ -73,6 +73,14 @@ def test_less_than_all_processes_is_another_strategy(name, more):
         mesh.sizes(spread(name, **{name: 2}), 4)
 
 
+def test_what_is_said_of_a_pipeline_needs_one():
+    assert mesh.sizes(spread("pp_fsdp", schedule="interleaved", chunks=3), 4) == {"pp": 2, "shard": 2}
+    with pytest.raises(OptionError, match=r"strategy.schedule=gpipe means nothing to strategy=fsdp: .*\n.*pp_fsdp"):
+        mesh.sizes(spread("fsdp", schedule="gpipe"), 4)
+    with pytest.raises(OptionError, match=r"strategy.chunks=2: .* need strategy.schedule=interleaved"):
+        mesh.sizes(spread("pp", schedule="1f1b", chunks=2), 4)
+
+
 @pytest.mark.parametrize("name", ["single", "ddp", "fsdp"])
 def test_strategies_without_sizes_take_none(name):
     with pytest.raises(OptionError, match=r"strategy.replicas=2 means nothing"):
