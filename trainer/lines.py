@@ -20,12 +20,11 @@ def parameters(model: nn.Module) -> str:
     return f"{total:,} parameters, {'all' if trained == total else f'{trained:,}'} trained, {dtypes}"
 
 
-def spread(name: str, sizes: Mapping[str, int], model: nn.Module) -> str:
-    """How the processes divide the work, and what the first of them holds of the weights."""
-    every = list(model.parameters())
-    here, whole = sum(norms.local(p).nbytes for p in every), sum(p.nbytes for p in every)
+def spread(name: str, sizes: Mapping[str, int], model: nn.Module, whole: int) -> str:
+    """How the processes divide the work, and what the first of them holds of the weights, ``whole`` bytes together."""
+    here = sum(norms.local(part).nbytes for p in model.parameters() for part in norms.kept(p))
     divided = " x ".join(f"{dimension} {count}" for dimension, count in sizes.items())
-    return f"{name}: {divided}   weights on each process {size(here)} of {size(whole)} ({percent(here / whole)})"
+    return f"{name}: {divided}   weights on the first {size(here)} of {size(whole)} ({percent(here / whole)})"
 
 
 def rate(value: float) -> str:

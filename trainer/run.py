@@ -20,7 +20,7 @@ from trainer.progress import Interval, Progress
 from trainer.saving import Saves
 from trainer.signals import StopRequested, StopSignals
 from trainer.step import Outcome
-from trainer.strategies import mesh
+from trainer.strategies import mesh, norms, state
 from trainer.task import Batch
 from trainer.tracking.jsonl import JsonLines
 
@@ -114,16 +114,19 @@ class Run:
         if resume:
             self.saves.resume(self.journal)
         self.ready = True
-        every = list(self.t.model.parameters())
+        held = state.parameters(self.t.model)
+        own = {name: (norms.numel(p), p.element_size(), p.requires_grad) for name, p in held.items()}
+        parts = self.strategy.gather(own)  # stages of a pipeline have different ones
+        every = {name: its for part in parts for name, its in part.items()}.values()
         if self.strategy.world > 1:
-            sizes = mesh.check(self.o.strategy)
-            self.journal.say("mesh", lines.spread(self.o.strategy.name, sizes, self.t.model))
+            sizes, whole = mesh.check(self.o.strategy), sum(count * width for count, width, _ in every)
+            self.journal.say("mesh", lines.spread(self.o.strategy.name, sizes, self.t.model, whole))
         start = {
             "device": str(self.device),
             "dtype": self.o.precision.dtype,
             "strategy": self.o.strategy.name,
-            "parameters": sum(p.numel() for p in every),
-            "trainable": sum(p.numel() for p in every if p.requires_grad),
+            "parameters": sum(count for count, _, _ in every),
+            "trainable": sum(count for count, _, trained in every if trained),
             "steps": self.steps,
             "resumed_from": self.saves.found,
         }

@@ -14,6 +14,16 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def kept(p: Tensor) -> tuple[Tensor, ...]:
+    """Where a weight lies between uses. DeepSpeed puts its part beside the parameter, which is empty unless it stays whole."""
+    return (p.ds_tensor, p) if hasattr(p, "ds_tensor") else (p,)
+
+
+def numel(p: Tensor) -> int:
+    """How many numbers a weight has, wherever they are."""
+    return getattr(p, "ds_numel", p.numel())
+
+
 def divided(tensor: Tensor) -> tuple:
     """The groups of processes among which ``tensor`` is divided; none for one that is whole here."""
     if not isinstance(tensor, DTensor):
