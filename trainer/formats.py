@@ -10,6 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from trainer.console import size
+from trainer.strategies import norms
 
 Formats = Mapping[str, Mapping[str, int]]  # what -> format -> bytes of it on this process
 
@@ -27,8 +28,9 @@ def watched(model: nn.Module) -> Iterator[dict[str, Counter]]:
         params = [p for group in optimizer.param_groups for p in group["params"]]
         if not found:
             held = [*model.parameters()]
-            found["weights"] = count(p for p in held if p.requires_grad)
-            found["frozen"] = count([*(p for p in held if not p.requires_grad), *model.buffers()])
+            found["weights"] = count(part for p in held if p.requires_grad for part in norms.kept(p))
+            frozen = [part for p in held if not p.requires_grad for part in norms.kept(p)]
+            found["frozen"] = count([*frozen, *model.buffers()])
             grads = [p.grad for p in held if p.grad is not None]
             found["gradients"] = count(grads or [p.grad for p in params if p.grad is not None])
             found["optimizer"] = Counter()

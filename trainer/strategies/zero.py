@@ -171,14 +171,15 @@ class Zero(Ddp):
                 f"the checkpoint has parameters with {len(steps)} numbers of updates, and strategy={self.options.name} counts "
                 "one for all\n   resume with strategy=fsdp"
             )
-        kinds = {kind for its in entries.values() for kind in its if kind != "step"}
+        # sorted: all processes gather in one order, and that of a set is each one's own
+        kinds = sorted({kind for its in entries.values() for kind in its if kind != "step"})
         for flat in self._flat():
             self.zero.optimizer.state[flat] = {kind: torch.zeros_like(flat) for kind in kinds}
             for step in steps:
                 self.zero.optimizer.state[flat]["step"] = torch.tensor(step, device=flat.device)
         self._link()
         for name, its in entries.items():
-            for kind in its.keys() & kinds:
+            for kind in (kind for kind in kinds if kind in its):
                 self._put(params[name], kind, _whole(its[kind]))
 
     def _link(self) -> None:
