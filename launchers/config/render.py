@@ -12,7 +12,7 @@ from launchers.config.errors import OptionError
 from launchers.config.files import read
 from launchers.config.load import Loaded, key_of
 from launchers.config.model_fields import PREFIX, model_fields
-from launchers.config.tree import Tree
+from launchers.config.tree import Recipe, Tree
 from launchers.config.values import accepts, show
 from trainer.strategies import zero_config
 
@@ -92,8 +92,7 @@ def usage(tree: Tree) -> str:
             "usage: python train.py recipe=NAME [task=NAME] [scale=demo|full] [group=option] [key=value] ...",
             "",
             "recipes",
-            *_table([(f"recipe={recipe.name}", recipe.head.about) for recipe in recipes]),
-            *_table([("", "task=" + "|".join(recipe.head.tasks)) for recipe in recipes if len(recipe.head.tasks) > 1]),
+            *_table([row for recipe in recipes for row in _recipe(recipe)]),
             "",
             "scales",
             *_table([(f"scale={default}" if word == default else f"scale={word}", text) for word, text in _SCALES]),
@@ -161,6 +160,11 @@ def _where(composed: Composed, name: str) -> str:
 def _scalar(value: Any) -> str:
     plain = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump(plain, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+
+
+def _recipe(recipe: Recipe) -> list[tuple[str, str]]:
+    tasks = [("", "task=" + "|".join(recipe.head.tasks))] if len(recipe.head.tasks) > 1 else []
+    return [(f"recipe={recipe.name}", recipe.head.about), *tasks]
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -16,7 +16,12 @@ from launchers.config.values import accepts, is_text
 
 LOADED = load(["recipe=bert_glue"])
 SMALL = LOADED.config.model.config
-BOTH = {"batch.size": "batch.tokens=null"}  # what else must be said for a value to be possible
+BOTH = {  # what else must be said for a value to be possible
+    "batch.size": ["batch.tokens=null"],
+    "data.weights": ["data.path=[a,b]"],
+    "data.stream": ["data.path=a", "batch.tokens=null", "batch.size=8"],
+}
+OPEN = {name for name, key in schema.table().items() if key.is_open}  # sections of their own
 APART = {"batch.tokens", "batch.max_length", "resume", "model.name"}  # bound by another key; tested below
 
 
@@ -74,9 +79,9 @@ def values(key):
     return st.one_of(made)
 
 
-@pytest.mark.parametrize("name", [n for n in schema.table() if n not in {"recipe", "model.config", *APART}])
+@pytest.mark.parametrize("name", [n for n in schema.table() if n not in {"recipe", *OPEN, *APART}])
 def test_a_valid_value_arrives_and_is_known_to_come_from_its_argument(name):
-    others = ["recipe=bert_glue", "seed=7", *([BOTH[name]] if name in BOTH else [])]
+    others = ["recipe=bert_glue", "seed=7", *BOTH.get(name, [])]
 
     @settings(max_examples=8, deadline=None)
     @given(values(key_of(name, LOADED.recipe, LOADED.composed.values)), st.data())
@@ -96,10 +101,11 @@ def test_a_valid_value_arrives_and_is_known_to_come_from_its_argument(name):
     check()
 
 
-@pytest.mark.parametrize("name", [n for n, key in schema.table().items() if not is_text(key) and n != "model.config"])
+@pytest.mark.parametrize("name", [n for n, key in schema.table().items() if not is_text(key) and n not in OPEN])
 def test_a_value_of_a_wrong_type_is_refused_with_what_is_allowed(name):
     truth = "7" if schema.table()[name].type is bool else "true"
-    for text in ["nonsense", "[1,2,3]", "{a:1}", "''", truth]:
+    numbers = "[a,b]" if name == "data.weights" else "[1,2,3]"
+    for text in ["nonsense", numbers, "{a:1}", "''", truth]:
         message = refusal(f"{name}={text}")
         assert f"{name}={text}: " in message and "(command line, argument 2)" in message
         assert f"accepts: {accepts(schema.table()[name])}" in message

@@ -104,7 +104,7 @@ def test_a_right_word_in_the_wrong_section_is_found(wrong, meant):
 
 
 def test_a_name_like_no_other_gets_the_sections():
-    assert "sections: model, data, batch" in refusal("recipe=bert_glue", "frobnicate=1")
+    assert "sections: model, adapter, data, batch" in refusal("recipe=bert_glue", "frobnicate=1")
     assert "train has epochs, steps" in refusal("recipe=bert_glue", "train.frobnicate=1")
 
 
