@@ -114,7 +114,9 @@ def _learning(model: nn.Module, also: Sequence[str]) -> list[str]:
     names = [name for name, _ in model.named_parameters()]
     for pattern in also:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(f"no weight of {model.name} is called '{pattern}'; they are called as {', '.join(names[:3])}")
+            raise ConfigError(
+                f"no weight of {model.name} is called '{pattern}'; they are called as {', '.join(names[:3])}"
+            )
     own = isinstance(model, Head) and not isinstance(model, VocabHead)
     return [
         name

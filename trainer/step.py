@@ -74,9 +74,7 @@ class Stepper:
     first forward pass. Micro batches, accumulation and processes only change the order of the additions.
     """
 
-    def __init__(
-        self, model: nn.Module, task: Task, strategy: Strategy, clip: float | None, feed: Feed | None = None
-    ):
+    def __init__(self, model: nn.Module, task: Task, strategy: Strategy, clip: float | None, feed: Feed | None = None):
         self.model, self.task, self.strategy, self.clip, self.feed = model, task, strategy, clip, feed
         self.size = Size(0, 0, 0)  # of the last global batch
         self.running = Running(model, strategy)

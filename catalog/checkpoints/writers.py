@@ -80,7 +80,9 @@ def write_file(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write named tensors as one safetensors file, aside and then in place. Raises SaveError naming it."""
     aside = path.with_name(f".{path.name}.tmp")
     try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata={"format": "pt"})
+        save_file(
+            {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside, metadata={"format": "pt"}
+        )
         with open(aside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(aside, path)

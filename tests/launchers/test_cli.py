@@ -73,7 +73,9 @@ def test_help_lists_what_there_is_before_anything_heavy(program, argv):
     code, out, err, imported = program(*argv)
     assert (code, err) == (0, "")
     for name in Tree().options("recipe"):
-        assert [f"recipe={name}", *Tree().recipe(name).head.about.split()] in [line.split() for line in out.splitlines()]
+        assert [f"recipe={name}", *Tree().recipe(name).head.about.split()] in [
+            line.split() for line in out.splitlines()
+        ]
     assert "optim.lr" in out and "scale=full" in out
     assert not imported & set(HEAVY)
 

@@ -54,7 +54,9 @@ def test_a_folder_of_ones_own_adds_recipes_and_options(tmp_path, monkeypatch):
     assert loaded.config.optim.lr == 1e-6
     assert loaded.composed.origins["optim.lr"][-1].where == "optim/mild.yaml:2"
     assert run(tmp_path, RECIPE, "scale=full").config.optim.lr == 2e-5
-    assert ["recipe=mine", "a", "recipe", "of", "mine"] in [line.split() for line in render.usage(loaded.tree).splitlines()]
+    assert ["recipe=mine", "a", "recipe", "of", "mine"] in [
+        line.split() for line in render.usage(loaded.tree).splitlines()
+    ]
 
 
 @pytest.mark.parametrize(
