@@ -64,9 +64,10 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         for what, kinds in each if sum(kinds.values())
     ]  # fmt: skip
     table.append(f"{'activations':<12} {size(f.kept):>10}   what the forward pass leaves for the backward pass")
-    table.append(
-        f"{'passing':<12} {size(other):>10}   beside these at the peak: weights gathered, a block's work, scores"
-    )
+    if other:
+        table.append(
+            f"{'passing':<12} {size(other):>10}   beside these at the peak: weights gathered, a block's work, scores"
+        )
     sent = [
         f"{row.kind:<15} over {row.over} ({row.processes})   {row.calls:>6,} calls   {size(row.sent):>10}   {row.seconds:.3g} s"
         for row in plan.traffic
