@@ -260,7 +260,7 @@ class Face:
     def forward(self, inputs):
         """One graph serves every batch and length: it is traced with both unknown."""
         self.port.prepare(inputs)
-        return _traced(inputs, lambda given: self.port(given, training=False))
+        return _traced(inputs, lambda given: self.port.call(given, training=False))  # Keras takes tensors alone in order
 
     def step(self, inputs, of):
         """One step of gradient descent, in a graph."""
