@@ -260,7 +260,8 @@ class Face:
     def forward(self, inputs):
         """One graph serves every batch and length: it is traced with both unknown."""
         self.port.prepare(inputs)
-        return _traced(inputs, lambda given: self.port.call(given, training=False))  # Keras takes tensors alone in order
+        # Not __call__: Keras lets no flag, such as output_hidden_states, stand among tensors.
+        return _traced(inputs, lambda given: self.port.call(given, training=False))
 
     def step(self, inputs, of):
         """One step of gradient descent, in a graph."""
